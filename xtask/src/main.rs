@@ -1,2 +1,48 @@
-//! The project's own tasks.
-fn main() {}
+//! The project's own tasks: `cargo xtask tidy` holds the fences, `cargo xtask ci` is the one gate.
+//!
+//! It checks and reports; it changes no file of the project.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a tool for the terminal")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a tool reads its environment and the clock where it needs them"
+)]
+
+mod ci;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask tidy           floors, module order, sizes, module docs, bans, dead files, links
+cargo xtask ci [--full]    the whole gate: format, lints, tidy, docs, dependencies, tests
+                           --full adds the slow tests (every PostgreSQL version, long runs)
+cargo xtask help           this text";
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lives in the repository");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let all_is_well = match words[..] {
+        ["tidy"] => tidy::run(root),
+        ["ci"] => ci::run(root, ci::Extent::Usual),
+        ["ci", "--full"] => ci::run(root, ci::Extent::Full),
+        ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(true)
+        }
+        _ => {
+            println!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match all_is_well {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("xtask: cannot read the repository: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

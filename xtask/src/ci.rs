@@ -1,0 +1,112 @@
+//! The one gate, the same on a laptop and in CI: runs every step, goes on after a failure, sums up at the end.
+//!
+//! The tests run last and in one go, so that the test runner's closing line counts all of them.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::tidy;
+
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Usual,
+    /// Also what the suite marks as slow: it looks for `HIGHWATER_TEST_FULL=1`.
+    Full,
+}
+
+/// What became of a step.
+enum Outcome {
+    Passed,
+    Failed,
+    /// The tool is not installed; the text says which.
+    Skipped(&'static str),
+}
+
+struct Step {
+    name: &'static str,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// Runs the gate and says whether every step passed.
+pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
+    let mut steps = vec![
+        step("format", || cargo(root, &["fmt", "--all", "--check"], &[]))?,
+        step("tidy", || tidy::run(root).map(verdict))?,
+        step("lints", || {
+            cargo(root, &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
+        })?,
+        step("docs", || {
+            cargo(root, &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+        })?,
+        step("dependencies", || dependencies(root))?,
+        step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,
+    ];
+    steps.push(step("tests", || tests(root, extent))?);
+    print_summary(&steps);
+    Ok(!steps.iter().any(|step| matches!(step.outcome, Outcome::Failed)))
+}
+
+fn tests(root: &Path, extent: Extent) -> io::Result<Outcome> {
+    let environment: &[_] = if extent == Extent::Full { &[("HIGHWATER_TEST_FULL", "1")] } else { &[] };
+    if has_subcommand(root, "nextest")? {
+        cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"], environment)
+    } else {
+        cargo(root, &["test", "--workspace", "--all-targets", "--no-fail-fast"], environment)
+    }
+}
+
+fn dependencies(root: &Path) -> io::Result<Outcome> {
+    if !has_subcommand(root, "deny")? {
+        let what = "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)";
+        println!("{what}");
+        return Ok(Outcome::Skipped(what));
+    }
+    cargo(root, &["deny", "--all-features", "check", "licenses", "bans", "sources"], &[])
+}
+
+fn step(name: &'static str, run: impl FnOnce() -> io::Result<Outcome>) -> io::Result<Step> {
+    println!("\n== {name}");
+    let started = Instant::now();
+    let outcome = run()?;
+    Ok(Step { name, outcome, took: started.elapsed() })
+}
+
+fn cargo(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> io::Result<Outcome> {
+    let mut command = Command::new(cargo_path());
+    command.current_dir(root).args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    command.status().map(|status| verdict(status.success()))
+}
+
+fn has_subcommand(root: &Path, name: &str) -> io::Result<bool> {
+    let mut command = Command::new(cargo_path());
+    command.current_dir(root).args([name, "--version"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().map(|status| status.success())
+}
+
+/// The cargo that started this tool, so that every step uses the same toolchain.
+fn cargo_path() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn verdict(is_well: bool) -> Outcome {
+    if is_well { Outcome::Passed } else { Outcome::Failed }
+}
+
+fn print_summary(steps: &[Step]) {
+    println!("\n== summary");
+    for Step { name, outcome, took } in steps {
+        let word = match outcome {
+            Outcome::Passed => "ok",
+            Outcome::Failed => "FAILED",
+            Outcome::Skipped(what) => what,
+        };
+        println!("{name:<14}{:>8.1} s  {word}", took.as_secs_f64());
+    }
+    let total: Duration = steps.iter().map(|step| step.took).sum();
+    println!("{:<14}{:>8.1} s", "total", total.as_secs_f64());
+}
