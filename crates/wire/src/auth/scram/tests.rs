@@ -1,0 +1,1 @@
+//! The exchanges against published vectors, and against each other.

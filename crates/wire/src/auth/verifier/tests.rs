@@ -1,0 +1,1 @@
+//! Verifiers made by PostgreSQL.
