@@ -70,7 +70,6 @@
         clippy::unwrap_used
     )
 )]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;
 pub mod backend;
