@@ -1,1 +1,6 @@
-//! Placeholder of the `daemon` crate's map.
+//! Placeholder of the daemon's map.
+
+pub mod clock;
+pub mod mail;
+pub mod stats;
+pub mod world;

@@ -1,1 +1,8 @@
-//! Placeholder of the `engine` crate's map.
+//! Placeholder of the engine's map.
+#![forbid(unsafe_code)]
+
+pub mod freshness;
+pub mod pool;
+pub mod route;
+pub mod time;
+pub mod view;

@@ -1,0 +1,129 @@
+//! What a worker counts. One writer each, so that counting is a plain add; any thread may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use engine::route::Reason;
+
+/// A number that one thread adds to and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owning worker may.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Subtracts, for numbers that are a level (clients, backends); only the owning worker may.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// The value.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the duration buckets, in microseconds; one more bucket holds the rest.
+pub const BUCKETS_US: [u64; 16] = [
+    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 409_600, 1_638_400,
+    6_553_600, 26_214_400,
+];
+
+/// Durations in buckets, with their sum.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// Counts per bucket of [`BUCKETS_US`], then the rest. Not cumulative.
+    pub buckets: [Counter; BUCKETS_US.len() + 1],
+    /// Sum in microseconds.
+    pub sum_us: Counter,
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&self, duration: Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|&bound| bound < us);
+        self.buckets[bucket].add(1);
+        self.sum_us.add(us);
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(Counter::value).sum()
+    }
+}
+
+/// Everything a worker counts.
+#[derive(Debug)]
+pub struct WorkerStats {
+    /// Requests by the reason of their decision, indexed by `Reason as usize`.
+    pub decisions: [Counter; Reason::COUNT],
+    /// Requests classified Reads and answered by a replica.
+    pub reads_on_replica: Counter,
+    /// Requests classified Reads and answered by the primary.
+    pub reads_on_primary: Counter,
+    /// Other requests (all on the primary, or local).
+    pub writes: Counter,
+    /// Transactions ended (a statement outside a block is one).
+    pub transactions: Counter,
+    /// Requests that ran again, on another node.
+    pub reruns: Counter,
+    /// ErrorResponses sent to clients, ours and the nodes'.
+    pub errors: Counter,
+    /// Of these, the router's own.
+    pub own_errors: Counter,
+    /// Bytes from clients.
+    pub bytes_received: Counter,
+    /// Bytes to clients.
+    pub bytes_sent: Counter,
+    /// Parse messages from clients, and those sent on to nodes.
+    pub parses_received: Counter,
+    /// Parse messages sent to nodes.
+    pub parses_sent: Counter,
+    /// Bind messages from clients.
+    pub binds: Counter,
+    /// Request time, from routing to ReadyForQuery, on replicas.
+    pub replica_time: Histogram,
+    /// The same on the primary.
+    pub primary_time: Histogram,
+    /// Time waited for a backend, of requests that had to wait.
+    pub wait_time: Histogram,
+    /// Verdicts found in the memo.
+    pub memo_hits: Counter,
+    /// Statements classified anew.
+    pub memo_misses: Counter,
+    /// Clients now.
+    pub clients: Counter,
+    /// Backends now.
+    pub backends: Counter,
+}
+
+impl Default for WorkerStats {
+    fn default() -> Self {
+        WorkerStats {
+            decisions: std::array::from_fn(|_| Counter::default()),
+            reads_on_replica: Counter::default(),
+            reads_on_primary: Counter::default(),
+            writes: Counter::default(),
+            transactions: Counter::default(),
+            reruns: Counter::default(),
+            errors: Counter::default(),
+            own_errors: Counter::default(),
+            bytes_received: Counter::default(),
+            bytes_sent: Counter::default(),
+            parses_received: Counter::default(),
+            parses_sent: Counter::default(),
+            binds: Counter::default(),
+            replica_time: Histogram::default(),
+            primary_time: Histogram::default(),
+            wait_time: Histogram::default(),
+            memo_hits: Counter::default(),
+            memo_misses: Counter::default(),
+            clients: Counter::default(),
+            backends: Counter::default(),
+        }
+    }
+}
