@@ -58,11 +58,14 @@ pub(crate) const OUTSIDE_CRATES: &[OutsideCrate] = &[
 ];
 
 /// Modules of `engine` from the lowest up; modules of one line do not know each other.
+///
+/// `view` stands low because it is a plain value that names what all above it speak of (nodes, roles, incarnations);
+/// `cluster`, which makes one, uses it and not the other way round.
 pub(crate) const ENGINE_ORDER: &[&[&str]] = &[
     &["time", "error"],
+    &["view"],
     &["freshness", "pool"],
     &["cluster"],
-    &["view"],
     &["route"],
     &["session"],
     &["event"],
