@@ -21,7 +21,9 @@ cargo xtask ci [--full]    the whole gate: format, lints, tidy, docs, dependenci
 cargo xtask help           this text";
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lives in the repository");
+    // Cargo says at run time where this checkout is: one build directory may serve several checkouts.
+    let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let root = Path::new(&here).parent().expect("xtask lives in the repository");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let all_is_well = match words[..] {
