@@ -112,8 +112,8 @@ mod tests {
         let group = "use crate::{time::Instant, session::{self, pin::Pin}};";
         assert_eq!(whats("crates/engine/src/pool/slot.rs", group), ["`pool` uses `session`"]);
         assert_eq!(
-            whats("crates/engine/src/pool/slot.rs", "use super::super::view::View;"),
-            ["`pool` uses `view`"]
+            whats("crates/engine/src/pool/slot.rs", "use super::super::route::Reason;"),
+            ["`pool` uses `route`"]
         );
         assert_eq!(
             whats("crates/engine/src/view.rs", "fn f(_: super::event::Event) {}"),
