@@ -52,17 +52,22 @@ fn path_attributes(source: &Source) -> Vec<Finding> {
 /// Files that Cargo compiles without being told by a `mod`.
 fn is_root(path: &str) -> bool {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-    let folder_name = folder.rsplit('/').next().unwrap_or_default();
+    let (above, folder_name) = folder.rsplit_once('/').unwrap_or(("", folder));
     match folder_name {
         "src" => matches!(file, "lib.rs" | "main.rs"),
-        "bin" | "tests" | "benches" | "examples" | "fuzz_targets" => !is_inside_src(folder),
-        _ => file == "build.rs" || (file == "main.rs" && folder.contains("/bin/")),
+        _ if holds_roots(folder) => true,
+        _ => file == "build.rs" || (file == "main.rs" && holds_roots(above)),
     }
 }
 
-/// `src/bin` holds roots, `src/foo/tests` does not.
-fn is_inside_src(folder: &str) -> bool {
-    folder.contains("/src/") && !folder.ends_with("/src/bin")
+/// Folders of which Cargo compiles every file, and every `main.rs` one folder below: `src/bin`, but not `src/foo/tests`.
+fn holds_roots(folder: &str) -> bool {
+    let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+    match name {
+        "bin" => above.ends_with("/src"),
+        "tests" | "benches" | "examples" | "fuzz_targets" => !above.contains("/src"),
+        _ => false,
+    }
 }
 
 fn declarations(source: &Source) -> Vec<Declaration> {
@@ -103,6 +108,8 @@ mod tests {
             ("crates/x/src/b/c.rs", ""),
             ("crates/x/tests/routing.rs", "mod harness;"),
             ("crates/x/tests/harness/mod.rs", ""),
+            ("crates/x/tests/end/main.rs", "mod copy;"),
+            ("crates/x/tests/end/copy.rs", ""),
         ]);
         assert!(check(&mut sources).is_empty());
     }
