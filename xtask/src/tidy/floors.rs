@@ -1,4 +1,4 @@
-//! Arrows between crates point down: each `Cargo.toml` against the table of floors.
+//! Arrows between crates point down: each `Cargo.toml` against the table of floors. And no crate opts out of the lints.
 
 use super::finding::Finding;
 use super::tables::{FLOORS, Floor, OUTSIDE_CRATES};
@@ -26,7 +26,16 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<Finding> {
         )];
     };
     let used = dependencies(&manifest);
-    used.iter().filter_map(|used| arrow(path, text, floor, used)).collect()
+    used.iter().filter_map(|used| arrow(path, text, floor, used)).chain(lints(path, &manifest)).collect()
+}
+
+fn lints(path: &str, manifest: &toml::Table) -> Option<Finding> {
+    let inherits =
+        manifest.get("lints").and_then(|lints| lints.get("workspace")) == Some(&toml::Value::Boolean(true));
+    (!inherits).then(|| {
+        let why = "one table of lints holds for all crates";
+        Finding::new((path, 1), "no `[lints] workspace = true`", why, "add it")
+    })
 }
 
 /// Names of all dependencies, for the product, its tests, its build script and single platforms.
@@ -96,7 +105,7 @@ mod tests {
     use super::check;
 
     fn manifest(name: &str, dependencies: &str) -> String {
-        format!("[package]\nname = \"{name}\"\n\n[dependencies]\n{dependencies}\n")
+        format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n[dependencies]\n{dependencies}\n")
     }
 
     #[test]
@@ -125,9 +134,16 @@ mod tests {
     fn the_shells_crates_stay_on_the_upper_floors() {
         assert_eq!(check("Cargo.toml", &manifest("engine", "serde_json.workspace = true")).len(), 1);
         assert_eq!(check("Cargo.toml", &manifest("daemon", "clap = \"4\"")).len(), 1);
-        let renamed =
-            "[package]\nname = \"sql\"\n[target.'cfg(unix)'.dev-dependencies]\nrt = { package = \"tokio\" }";
+        let renamed = "[package]\nname = \"sql\"\nlints.workspace = true\n[target.'cfg(unix)'.dev-dependencies]\nrt = { package = \"tokio\" }";
         assert_eq!(check("Cargo.toml", renamed).len(), 1);
+    }
+
+    #[test]
+    fn a_crate_that_leaves_the_lints_is_found() {
+        assert_eq!(
+            check("Cargo.toml", "[package]\nname = \"sql\"\n")[0].what,
+            "no `[lints] workspace = true`"
+        );
     }
 
     #[test]

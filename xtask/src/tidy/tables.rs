@@ -148,7 +148,7 @@ pub(crate) const BANS: &[Ban] = &[
         instead: "a bounded channel (`sync_channel(n)`, tokio's `channel(n)`) whose bound is a named constant",
     },
     Ban {
-        words: &["env::var", "env::vars", "env::var_os"],
+        words: &["env::var", "env::vars", "env::var_os", "env::vars_os"],
         within: &[],
         except: &[
             ("crates/daemon/src/config/", "settings are read here and nowhere else"),
