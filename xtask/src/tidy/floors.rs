@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn an_arrow_up_or_sideways_is_found_with_its_line() {
         let up = check("Cargo.toml", &manifest("engine", "wire.workspace = true\ndaemon.workspace = true"));
-        assert_eq!((up.len(), up[0].line, up[0].what.as_str()), (1, 6, "`engine` uses `daemon`"));
+        assert_eq!((up.len(), up[0].line, up[0].what.as_str()), (1, 7, "`engine` uses `daemon`"));
         assert_eq!(check("Cargo.toml", &manifest("wire", "sql.workspace = true")).len(), 1);
     }
 
@@ -134,7 +134,7 @@ mod tests {
     fn the_shells_crates_stay_on_the_upper_floors() {
         assert_eq!(check("Cargo.toml", &manifest("engine", "serde_json.workspace = true")).len(), 1);
         assert_eq!(check("Cargo.toml", &manifest("daemon", "clap = \"4\"")).len(), 1);
-        let renamed = "[package]\nname = \"sql\"\nlints.workspace = true\n[target.'cfg(unix)'.dev-dependencies]\nrt = { package = \"tokio\" }";
+        let renamed = "[package]\nname = \"sql\"\n[lints]\nworkspace = true\n[target.'cfg(unix)'.dev-dependencies]\nrt = { package = \"tokio\" }";
         assert_eq!(check("Cargo.toml", renamed).len(), 1);
     }
 
