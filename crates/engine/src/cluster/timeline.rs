@@ -1,0 +1,201 @@
+//! Who may take writes: which claim is newer, and who stays fenced.
+//!
+//! Role is a claim with a timeline, not a boolean. "Not in recovery" alone never makes a node the primary: a
+//! replica promoted by mistake and an old primary that came back say the same. All functions are pure; they look
+//! at what every node last said and at the history that was accepted.
+
+use std::cmp::Ordering;
+
+use wire::lsn::Timeline;
+
+use crate::view::{Incarnation, NodeId, Role};
+
+/// What a node last said about itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    /// In recovery it replays, else it claims to take writes.
+    pub(crate) in_recovery: bool,
+    /// Which database cluster's files it has.
+    pub(crate) system: Option<u64>,
+    /// Its branch of history.
+    pub(crate) timeline: Option<Timeline>,
+    /// Which run of the server.
+    pub(crate) incarnation: Incarnation,
+    /// Whether WAL streams to it.
+    pub(crate) receiving: Option<bool>,
+}
+
+/// Whether what a node said still holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hearing {
+    /// Not probed yet.
+    NeverAsked,
+    /// It answers, or has not been silent long enough to say otherwise.
+    Answers,
+    /// The process is gone.
+    Gone,
+    /// It may be alive where we cannot hear it, for less than `takeover_after`.
+    Silent,
+    /// The same, for longer.
+    SilentTooLong,
+}
+
+/// A node as a witness of who is primary.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Witness {
+    pub(crate) node: NodeId,
+    pub(crate) hearing: Hearing,
+    pub(crate) claim: Option<Claim>,
+}
+
+impl Witness {
+    /// What it says, if it can be heard.
+    fn heard(&self) -> Option<&Claim> {
+        self.claim.as_ref().filter(|_| self.hearing == Hearing::Answers)
+    }
+
+    /// What it says, if it can be heard and claims to take writes.
+    fn claimant(&self) -> Option<&Claim> {
+        self.heard().filter(|claim| !claim.in_recovery)
+    }
+}
+
+/// The accepted primary and its history. Any difference between two of them begins a new epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reign {
+    pub(crate) node: NodeId,
+    pub(crate) system: Option<u64>,
+    pub(crate) timeline: Option<Timeline>,
+    pub(crate) incarnation: Incarnation,
+}
+
+impl Reign {
+    fn of(node: NodeId, claim: &Claim) -> Reign {
+        Reign { node, system: claim.system, timeline: claim.timeline, incarnation: claim.incarnation }
+    }
+
+    /// Is this what the accepted primary says of itself, restarted perhaps, or promoted under the same address?
+    fn is_continued_by(&self, claim: &Claim) -> bool {
+        !claim.in_recovery && !contradict(self.system, claim.system) && claim.timeline >= self.timeline
+    }
+}
+
+/// Whether the systems are known and differ.
+fn contradict(one: Option<u64>, other: Option<u64>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
+}
+
+/// The reign in force, given what everybody last said.
+pub(crate) fn succession(reign: Option<Reign>, witnesses: &[Witness]) -> Option<Reign> {
+    let Some(reign) = reign else { return cold_start(witnesses) };
+    let holder = witnesses.iter().find(|witness| witness.node == reign.node);
+    let vacant = match holder.map(|holder| (holder.hearing, &holder.claim)) {
+        Some((Hearing::Answers, Some(claim))) if reign.is_continued_by(claim) => {
+            return Some(Reign::of(reign.node, claim));
+        }
+        Some((Hearing::Answers, Some(claim))) if contradict(reign.system, claim.system) => {
+            let remembered =
+                |witness: &Witness| witness.heard().is_some_and(|claim| claim.system == reign.system);
+            if !witnesses.iter().any(remembered) {
+                // Nobody is left of the cluster that was accepted: its addresses serve another one.
+                return cold_start(witnesses);
+            }
+            true
+        }
+        Some((Hearing::Answers | Hearing::Gone | Hearing::SilentTooLong, _)) | None => true,
+        Some((Hearing::NeverAsked | Hearing::Silent, _)) => false,
+    };
+    if vacant { heir(&reign, witnesses).or(Some(reign)) } else { Some(reign) }
+}
+
+/// With nothing accepted: the claim of the highest timeline that anybody speaks of, once everybody was asked. An old
+/// primary that answers first must not win by that.
+fn cold_start(witnesses: &[Witness]) -> Option<Reign> {
+    if witnesses.iter().any(|witness| witness.hearing == Hearing::NeverAsked) {
+        return None;
+    }
+    let (node, claim) = highest(witnesses.iter().filter_map(|w| Some((w.node, w.claimant()?))))?;
+    let outvoted = |witness: &Witness| {
+        witness.heard().is_some_and(|other| {
+            let claims = !other.in_recovery && contradict(claim.system, other.system);
+            claims || (!contradict(claim.system, other.system) && other.timeline > claim.timeline)
+        })
+    };
+    if witnesses.iter().any(outvoted) { None } else { Some(Reign::of(node, claim)) }
+}
+
+/// The successor of a primary that is gone, by observation: of the same system, on a higher timeline.
+fn heir(reign: &Reign, witnesses: &[Witness]) -> Option<Reign> {
+    let qualified = |claim: &Claim| {
+        claim.system == reign.system && claim.timeline.is_some() && claim.timeline > reign.timeline
+    };
+    let heirs =
+        witnesses.iter().filter_map(|w| Some((w.node, w.claimant().filter(|claim| qualified(claim))?)));
+    highest(heirs).map(|(node, claim)| Reign::of(node, claim))
+}
+
+/// The claim on the highest timeline, unless two have it.
+fn highest<'a>(claims: impl Iterator<Item = (NodeId, &'a Claim)>) -> Option<(NodeId, &'a Claim)> {
+    let mut best: Option<(NodeId, &Claim)> = None;
+    let mut tied = false;
+    for (node, claim) in claims {
+        let order = best.map_or(Ordering::Greater, |(_, top)| claim.timeline.cmp(&top.timeline));
+        match order {
+            Ordering::Less => {}
+            Ordering::Equal => tied = true,
+            Ordering::Greater => {
+                best = Some((node, claim));
+                tied = false;
+            }
+        }
+    }
+    if tied { None } else { best }
+}
+
+/// What a node is, given the reign in force. `proved` tells that this run of it was already proved to replay the
+/// reign's history: losing sight of its timeline does not undo that, being seen on another does.
+pub(crate) fn role(witness: &Witness, reign: Option<&Reign>, witnesses: &[Witness], proved: bool) -> Role {
+    let Some(claim) = witness.claim else { return Role::Unknown };
+    if reign.is_some_and(|reign| contradict(reign.system, claim.system)) {
+        return Role::Unknown;
+    }
+    if !claim.in_recovery {
+        return match reign {
+            Some(reign) if reign.node == witness.node && reign.is_continued_by(&claim) => Role::Primary,
+            Some(_) => Role::Fenced,
+            None => Role::Unknown,
+        };
+    }
+    let current = match reign {
+        Some(reign) => reign.timeline,
+        None => match leaderless_timeline(witnesses) {
+            Some(timeline) => Some(timeline),
+            None => return Role::Unknown,
+        },
+    };
+    let follows = match claim.timeline {
+        Some(timeline) => Some(timeline) == current,
+        None => proved || claim.receiving == Some(true),
+    };
+    if follows { Role::Replica } else { Role::Unknown }
+}
+
+/// The newest timeline anybody speaks of, as long as all that can be heard are of one system and nobody has been
+/// accepted. Enough for `eventual`; nothing fresher is proved without a primary.
+fn leaderless_timeline(witnesses: &[Witness]) -> Option<Timeline> {
+    let mut claims = witnesses.iter().filter_map(Witness::heard);
+    let system = claims.clone().find_map(|claim| claim.system);
+    if claims.clone().any(|claim| contradict(system, claim.system)) {
+        return None;
+    }
+    claims.by_ref().filter_map(|claim| claim.timeline).max()
+}
+
+/// Whether a replica's positions may be compared with the reign's samples: proved, not presumed.
+pub(crate) fn is_comparable(claim: &Claim, reign: &Reign) -> bool {
+    claim.in_recovery
+        && claim.timeline.is_some()
+        && claim.timeline == reign.timeline
+        && claim.system.is_some()
+        && claim.system == reign.system
+}
