@@ -56,6 +56,7 @@ impl Histogram {
     }
 }
 
+// Flat table: one counter a line.
 /// Everything a worker counts.
 #[derive(Debug)]
 pub struct WorkerStats {

@@ -75,6 +75,8 @@ pub(crate) const ENGINE_ORDER: &[&[&str]] = &[
 pub(crate) const FILE_LINES_MAX: usize = 600;
 /// Lines of a function that hold code, from its signature to its closing brace.
 pub(crate) const FUNCTION_LINES_MAX: usize = 70;
+/// Named fields of a struct.
+pub(crate) const STRUCT_FIELDS_MAX: usize = 12;
 
 /// Whether tests may do what product code may not.
 #[derive(Clone, Copy, PartialEq, Eq)]
