@@ -1,8 +1,8 @@
 //! Stored secrets: what `pg_authid.rolpassword`, a user list or an auth query holds for a role.
 //!
 //! Parsing follows `get_password_type` and `parse_scram_secret` (`src/backend/libpq/crypt.c`, `auth-scram.c`), but more strictly: iterations
-//! beyond our limit and keys that are not 32 bytes are not a verifier, and neither is a text that merely begins like one. Which
-//! methods a stored form allows is decided by the daemon.
+//! beyond our limit and keys that are not 32 bytes are an error, never a plain password. Which methods a stored form allows is decided
+//! by the daemon.
 
 use std::fmt;
 
@@ -26,19 +26,23 @@ pub enum StoredSecret {
     Scram(ScramVerifier),
     /// `md5…`: whoever has it can log in with MD5.
     Md5(Secret),
-    /// Anything else is the password itself.
+    /// The password itself.
     Plain(Secret),
 }
 
 impl StoredSecret {
-    /// Tells the forms apart as PostgreSQL does: what is neither of the two hashed forms is a password.
-    pub fn parse(text: &str) -> Self {
-        if let Ok(verifier) = ScramVerifier::parse(text) {
-            StoredSecret::Scram(verifier)
+    /// Tells the forms apart: what does not begin like a hashed form is a password.
+    ///
+    /// # Errors
+    /// [`ParseVerifierError`] if the text begins with `SCRAM-SHA-256$` and is no verifier. Taking it for a password, as PostgreSQL does,
+    /// would let whoever reads a damaged or foreign verifier log in with its text.
+    pub fn parse(text: &str) -> Result<Self, ParseVerifierError> {
+        if text.starts_with(PREFIX) {
+            ScramVerifier::parse(text).map(StoredSecret::Scram)
         } else if md5::digits(text.as_bytes()).is_some() {
-            StoredSecret::Md5(Secret::new(text))
+            Ok(StoredSecret::Md5(Secret::new(text)))
         } else {
-            StoredSecret::Plain(Secret::new(text))
+            Ok(StoredSecret::Plain(Secret::new(text)))
         }
     }
 }

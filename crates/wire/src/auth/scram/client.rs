@@ -34,6 +34,8 @@ impl Gs2 {
 pub struct ClientExchange {
     gs2: Gs2,
     nonce: String,
+    /// The first message without its header, as it goes into RFC 5802's AuthMessage.
+    first_bare: String,
 }
 
 impl ClientExchange {
@@ -42,16 +44,15 @@ impl ClientExchange {
     /// # Errors
     /// [`ScramError::BadOwnNonce`].
     pub fn new(nonce: &str, gs2: Gs2) -> Result<Self, ScramError> {
-        Ok(ClientExchange { gs2, nonce: own_nonce(nonce)?.to_owned() })
+        let nonce = own_nonce(nonce)?.to_owned();
+        // The user's name is left out, as libpq does: it stood in the StartupMessage.
+        let first_bare = format!("n=,r={nonce}");
+        Ok(ClientExchange { gs2, nonce, first_bare })
     }
 
-    /// The message to send in SASLInitialResponse. The user name is left out, as libpq does: it stood in the StartupMessage.
+    /// The message to send in SASLInitialResponse.
     pub fn first_message(&self) -> String {
-        format!("{}{}", self.gs2.header(), self.first_bare())
-    }
-
-    fn first_bare(&self) -> String {
-        format!("n=,r={}", self.nonce)
+        format!("{}{}", self.gs2.header(), self.first_bare)
     }
 
     /// Reads the server's first message.
@@ -76,7 +77,7 @@ impl ClientExchange {
             return Err(ScramError::Malformed);
         }
         let iterations = parse_iterations(iterations.as_bytes()).ok_or(ScramError::Iterations)?;
-        let first_messages = format!("{},{whole}", self.first_bare());
+        let first_messages = format!("{},{whole}", self.first_bare);
         Ok(Challenge { gs2: self.gs2, nonce, first_messages, salt, iterations })
     }
 }
