@@ -1,0 +1,10 @@
+//! The end-to-end suite: the real `highwater` in front of real PostgreSQL servers.
+//!
+//! One binary, so that it is linked once and the tests can share a cluster. See `harness` for how it is started and
+//! for the environment variables it knows.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
+#![allow(dead_code, reason = "the harness offers more than each build of the suite uses")]
+
+mod harness;
+mod protocol;
