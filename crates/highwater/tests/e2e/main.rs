@@ -4,6 +4,10 @@
 //! for the environment variables it knows.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this suite is the outside world: it has a clock, threads and an environment"
+)]
 #![allow(dead_code, reason = "the harness offers more than each build of the suite uses")]
 
 mod harness;
