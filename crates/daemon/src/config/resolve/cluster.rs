@@ -1,0 +1,121 @@
+//! Clusters and their nodes: from the file, or from the connection strings of the command line.
+//!
+//! Whether a node exists is the monitor's to find out.
+
+use std::collections::BTreeSet;
+
+use super::Resolver;
+use crate::config::file::Table;
+use crate::config::keys::Section;
+use crate::config::mistake::Place;
+use crate::config::settings::{ClusterSettings, MonitorSettings, NodeSettings};
+
+/// Most nodes of all clusters together.
+const NODES_MAX: usize = 1000;
+
+impl Resolver<'_> {
+    pub(super) fn clusters(&mut self) -> Vec<ClusterSettings> {
+        let written = self.top.tables("cluster");
+        let mut clusters: Vec<ClusterSettings> =
+            written.iter().filter_map(|table| self.cluster(table)).collect();
+        self.nodes_of_dsns(&mut clusters, written.len());
+        if written.is_empty() && self.top.lacks("cluster") && self.dsns.all.is_empty() {
+            let place = self.file().cloned().map_or(Place::Nowhere, Place::WholeFile);
+            self.mistakes.add(
+                &place,
+                "no nodes: write a [[cluster]] with name and nodes, or give --primary (HIGHWATER_PRIMARY) with a connection string",
+            );
+        }
+        self.check_unique(&clusters);
+        clusters
+    }
+
+    fn cluster(&mut self, table: &Table) -> Option<ClusterSettings> {
+        let name = self.required(table, "name");
+        let nodes: Vec<NodeSettings> =
+            table.tables("nodes").iter().filter_map(|node| self.node(node)).collect();
+        // The connection strings of the command line take the place of the file's nodes.
+        let said = table.lacks("nodes") || table.entry("nodes").is_some();
+        if said && table.tables("nodes").is_empty() && self.dsns.all.is_empty() {
+            self.mistakes.add(table.place_of("nodes"), "[[cluster]]: nodes is missing or empty");
+        }
+        let monitor = self.monitor(table.tables("monitor").first());
+        Some(ClusterSettings { name: name?, nodes, monitor })
+    }
+
+    fn node(&mut self, table: &Table) -> Option<NodeSettings> {
+        let host = self.required(table, "host")?;
+        let port =
+            table.count("port").and_then(|port| u16::try_from(port).ok()).expect("the type has this range");
+        if host.starts_with('/') {
+            self.mistakes.add(table.place_of("host"), "host is a Unix socket; nodes are reached by TCP only");
+            return None;
+        }
+        let address = address(&host, port);
+        let name = table.text("name").filter(|name| !name.is_empty()).unwrap_or(address);
+        Some(NodeSettings { name, host, port })
+    }
+
+    fn monitor(&mut self, table: Option<&Table>) -> MonitorSettings {
+        let empty = Table::empty(Section::Monitor, Place::Nowhere);
+        let table = table.unwrap_or(&empty);
+        MonitorSettings {
+            user: table.text("user").expect("has a default"),
+            password: self.secret(table),
+            database: table.text("database").expect("has a default"),
+        }
+    }
+
+    fn nodes_of_dsns(&mut self, clusters: &mut Vec<ClusterSettings>, written: usize) {
+        let Some((_, place)) = self.dsns.all.first() else { return };
+        if written > 1 {
+            self.mistakes
+                .add(place, "the file has several clusters: which one's nodes these are can't be told");
+            return;
+        }
+        if clusters.is_empty() {
+            let monitor = self.monitor(None);
+            clusters.push(ClusterSettings { name: "main".into(), nodes: Vec::new(), monitor });
+        }
+        let cluster = clusters.first_mut().expect("one was just put there");
+        cluster.nodes = self
+            .dsns
+            .all
+            .iter()
+            .flat_map(|(dsn, _)| dsn.hosts.iter())
+            .map(|(host, port)| NodeSettings { name: address(host, *port), host: host.clone(), port: *port })
+            .collect();
+        if let Some((dsn, _)) = self.dsns.all.iter().find(|(dsn, _)| dsn.user.is_some()) {
+            cluster.monitor.user = dsn.user.clone().unwrap_or_default();
+            cluster.monitor.password = dsn.password.clone();
+        }
+        if let Some(database) = self.dsns.all.iter().find_map(|(dsn, _)| dsn.database.clone()) {
+            cluster.monitor.database = database;
+        }
+    }
+
+    fn check_unique(&mut self, clusters: &[ClusterSettings]) {
+        let (mut names, mut nodes, mut addresses) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let place = self.file().cloned().map_or(Place::Nowhere, Place::WholeFile);
+        for cluster in clusters {
+            if !names.insert(&cluster.name) {
+                self.mistakes.add(&place, format!("two clusters have the name {:?}", cluster.name));
+            }
+            for node in &cluster.nodes {
+                if !addresses.insert((&node.host, node.port)) {
+                    let message = format!("the node {} is named twice", address(&node.host, node.port));
+                    self.mistakes.add(&place, message);
+                } else if !nodes.insert(&node.name) {
+                    self.mistakes.add(&place, format!("two nodes have the name {:?}", node.name));
+                }
+            }
+        }
+        if addresses.len() > NODES_MAX {
+            self.mistakes.add(&place, format!("more than {NODES_MAX} nodes"));
+        }
+    }
+}
+
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

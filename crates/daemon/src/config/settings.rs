@@ -1,0 +1,205 @@
+//! The configuration as meant: typed, complete, checked. Whoever holds a [`Settings`] need not look for mistakes.
+//!
+//! Nothing here is read on the data path: `run` hands each part of the program its own piece.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::pool;
+use wire::auth::{ScramVerifier, Secret};
+
+use crate::world::{Limits, Reads};
+
+/// Everything the router was told, resolved.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// Where clients connect (`listen`).
+    pub listen: Vec<SocketAddr>,
+    /// Where the HTTP server listens (`http`); none when switched off.
+    pub http: Option<SocketAddr>,
+    /// The clusters, at least one.
+    pub clusters: Vec<ClusterSettings>,
+    /// The databases clients can name, at least one.
+    pub databases: Vec<DatabaseSettings>,
+    /// Suffixes of database names.
+    pub suffixes: Suffixes,
+    /// Who may log in, and how.
+    pub auth: AuthSettings,
+    /// How the router logs in to nodes.
+    pub connect: ConnectSettings,
+    /// Limits of the front door.
+    pub door: DoorSettings,
+    /// Users that may use the admin databases.
+    pub admin_users: Vec<Arc<str>>,
+    /// What is written to the log, and how.
+    pub log: LogSettings,
+}
+
+/// One `[[cluster]]`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClusterSettings {
+    /// Its name.
+    pub name: String,
+    /// Its nodes, at least one, in the order they were written.
+    pub nodes: Vec<NodeSettings>,
+    /// How the monitor logs in.
+    pub monitor: MonitorSettings,
+}
+
+/// One entry of `nodes`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NodeSettings {
+    /// Its name, or its address when it has none.
+    pub name: String,
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// `monitor = { … }` of a cluster.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MonitorSettings {
+    /// The role that watches the nodes.
+    pub user: String,
+    /// Its password, where it has one.
+    pub password: Option<Secret>,
+    /// The database it connects to.
+    pub database: String,
+}
+
+/// Which names a `[[database]]` serves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DatabaseName {
+    /// `"*"`: every name that no other entry serves.
+    Any,
+    /// This one.
+    Named(String),
+}
+
+/// One `[[database]]`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DatabaseSettings {
+    /// The names it serves.
+    pub name: DatabaseName,
+    /// Place of its cluster in [`Settings::clusters`].
+    pub cluster: usize,
+    /// Its name on the nodes; the client's name when not given.
+    pub server_name: Option<String>,
+    /// Pool sizes and lifetimes.
+    pub pool: pool::Settings,
+    /// Freshness defaults.
+    pub reads: Reads,
+    /// Limits of a client's session.
+    pub limits: Limits,
+}
+
+/// `[suffixes]`: what is appended to a database's name to fix the route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Suffixes {
+    /// Read-only; empty is none.
+    pub read_only: String,
+    /// Always the primary; empty is none.
+    pub primary: String,
+}
+
+/// Who may log in, and how.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AuthSettings {
+    /// How clients prove who they are (`auth_type`).
+    pub auth_type: AuthType,
+    /// `[[user]]` and `auth_file`.
+    pub users: Vec<UserSettings>,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthType {
+    /// They are believed. Only on loopback, unless `allow_insecure_trust`.
+    Trust,
+    /// SCRAM-SHA-256.
+    Scram,
+}
+
+/// One user.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UserSettings {
+    /// The role's name.
+    pub name: String,
+    /// What the router knows to check the client with, and to log in to nodes with.
+    pub secret: Option<UserSecret>,
+}
+
+/// What is known of a user's password.
+#[derive(Clone, PartialEq, Debug)]
+pub enum UserSecret {
+    /// The password itself.
+    Plain(Secret),
+    /// A SCRAM verifier, as in PostgreSQL's `pg_authid.rolpassword`.
+    Verifier(ScramVerifier),
+}
+
+/// How the router logs in to nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectSettings {
+    /// Authentication methods a node may ask for (`[server_auth] methods`).
+    pub methods: Vec<ServerMethod>,
+    /// Longest time from the first packet to ready (`server_connect_timeout`).
+    pub connect_max: Duration,
+}
+
+/// A method a node may ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServerMethod {
+    /// None asked.
+    Trust,
+    /// SCRAM-SHA-256.
+    Scram,
+    /// MD5: only when named.
+    Md5,
+    /// The password in clear: only when named.
+    Password,
+}
+
+/// Limits of the front door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DoorSettings {
+    /// Most clients logged in at a time (`max_client_conn`).
+    pub clients_max: usize,
+    /// A login that takes longer is ended (`client_login_timeout`).
+    pub login_max: Duration,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogSettings {
+    /// Least severe level written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Severity of log lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what looks wrong.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And how.
+    Debug,
+    /// And everything.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
