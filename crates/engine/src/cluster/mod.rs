@@ -8,6 +8,9 @@ pub mod observation;
 pub mod settings;
 mod timeline;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,6 +7,9 @@ pub mod settings;
 mod slot;
 mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -8,6 +8,9 @@ pub mod balance;
 pub mod reason;
 pub mod request;
 
+#[cfg(test)]
+mod tests;
+
 pub use balance::Balance;
 pub use reason::Reason;
 pub use request::{Request, RouteMode, TransactionKind};
@@ -44,12 +47,20 @@ pub enum Target {
 /// and only when the view proves it fresh enough at `now`. Whatever cannot be proved goes to the primary; when
 /// no primary is known either, the request is held.
 pub fn decide(request: &Request, view: &View, now: Instant, balance: &mut Balance) -> Decision {
-    match wish(request) {
-        Wish::Primary(reason) => on_primary(view, reason),
-        Wish::Replica(reason) => match best_replica(request, view, now, balance) {
+    match (wish(request), request.rerun) {
+        (Wish::Primary(reason), None) => on_primary(view, reason),
+        (Wish::Replica(reason), None) => match best_replica(request, view, now, balance) {
             Ok(node) => Decision { target: Target::Replica(node), reason },
             Err(reason) => on_primary(view, reason),
         },
+        // A replica has failed or refused: where there is a primary, a second replica is not tried.
+        (Wish::Replica(_), Some(reason)) if view.primary.is_none() && reason != Reason::RefusedByReplica => {
+            match best_replica(request, view, now, balance) {
+                Ok(node) => Decision { target: Target::Replica(node), reason },
+                Err(_) => on_primary(view, reason),
+            }
+        }
+        (Wish::Primary(_) | Wish::Replica(_), Some(reason)) => on_primary(view, reason),
     }
 }
 
@@ -91,6 +102,8 @@ fn by_what_it_does(request: &Request, granted: Reason) -> Wish {
         Wish::Primary(Reason::ReadWriteTransaction)
     } else if request.learned_write {
         Wish::Primary(Reason::LearnedWrite)
+    } else if request.pins {
+        Wish::Primary(Reason::Pinned)
     } else {
         Wish::Replica(granted)
     }
