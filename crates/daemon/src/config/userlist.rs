@@ -25,19 +25,21 @@ pub(super) fn read(file: &Arc<str>, text: &str, mistakes: &mut Mistakes) -> Vec<
             continue;
         };
         let secret = match StoredSecret::parse(&secret) {
-            StoredSecret::Scram(verifier) => Some(UserSecret::Verifier(verifier)),
-            StoredSecret::Plain(secret) if secret.expose().starts_with(b"SCRAM-SHA-256$") => {
-                mistakes.add(&place, format!("user {name:?}: {}", wire::auth::verifier::ParseVerifierError));
-                continue;
-            }
-            StoredSecret::Plain(secret) => {
-                Some(UserSecret::Plain(secret)).filter(|_| !line.ends_with("\"\""))
-            }
-            StoredSecret::Md5(_) => {
+            Ok(StoredSecret::Scram(verifier)) => Some(UserSecret::Verifier(verifier)),
+            // PgBouncer's way to say that there is none.
+            Ok(StoredSecret::Plain(secret)) if secret.expose().is_empty() => None,
+            Ok(StoredSecret::Plain(secret)) => Some(UserSecret::Plain(secret)),
+            Ok(StoredSecret::Md5(_)) => {
                 mistakes.add(
                     &place,
-                    format!("user {name:?} has an MD5 hash, which SCRAM-SHA-256 can't use: write the password or a SCRAM verifier"),
+                    format!(
+                        "user {name:?} has an MD5 hash, which SCRAM-SHA-256 can't use: write the password or a SCRAM verifier"
+                    ),
                 );
+                continue;
+            }
+            Err(error) => {
+                mistakes.add(&place, format!("user {name:?}: {error}"));
                 continue;
             }
         };
