@@ -71,7 +71,7 @@ impl std::fmt::Display for ProtocolVersion {
 }
 
 /// The first packet of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Initial<'a> {
     /// SSLRequest: answer `S` or `N`, one byte; nothing may have been received behind it.
     Ssl,
@@ -86,6 +86,18 @@ pub enum Initial<'a> {
     },
     /// StartupMessage: a session is to begin.
     Startup(StartupParameters<'a>),
+}
+
+/// Shows no cancel key: whoever has one can cancel.
+impl std::fmt::Debug for Initial<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Initial::Ssl => f.write_str("Ssl"),
+            Initial::GssEnc => f.write_str("GssEnc"),
+            Initial::Cancel { pid, key: _ } => write!(f, "Cancel {{ pid: {pid}, key: [redacted] }}"),
+            Initial::Startup(parameters) => write!(f, "Startup({parameters:?})"),
+        }
+    }
 }
 
 /// Reads the first packet at the start of `buf`: what it is, and how many bytes it has. `None`: more bytes are needed.
@@ -129,7 +141,7 @@ fn cancel(mut body: Cursor<'_>) -> Result<Initial<'_>, StartupError> {
 }
 
 /// What a StartupMessage says: a version and name–value pairs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct StartupParameters<'a> {
     /// The version the client would like: 3.x.
     pub protocol: ProtocolVersion,
@@ -197,6 +209,13 @@ impl<'a> StartupParameters<'a> {
     /// versions ask for made-up ones to keep everybody honest.
     pub fn unsupported_options(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.iter().map(|(name, _)| name).filter(|name| name.starts_with("_pq_."))
+    }
+}
+
+impl std::fmt::Debug for StartupParameters<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.protocol)?;
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

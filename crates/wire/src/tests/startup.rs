@@ -93,6 +93,14 @@ fn a_cancel_request_quotes_a_key_of_4_to_256_bytes() {
 }
 
 #[test]
+fn a_first_packet_shows_names_and_values_but_no_cancel_key() {
+    let startup = packet(V3, b"user\0alice\0\0");
+    assert_eq!(format!("{:?}", initial(&startup).unwrap().unwrap().0), r#"Startup(3.0 {"user": "alice"})"#);
+    let cancel = packet(CANCEL, &[0, 0, 0, 7, 77, 77, 77, 77]);
+    assert_eq!(format!("{:?}", initial(&cancel).unwrap().unwrap().0), "Cancel { pid: 7, key: [redacted] }");
+}
+
+#[test]
 fn lengths_are_refused_as_soon_as_they_are_read() {
     for declared in [0_u32, 1, 4, 7, 10_001, 1 << 16, 1 << 31, u32::MAX] {
         check_refused(&declared.to_be_bytes(), StartupError::Length { declared });
