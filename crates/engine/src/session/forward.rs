@@ -1,0 +1,435 @@
+//! Sending a client's message on: unchanged, under another name, or with something in front of it.
+
+use std::sync::Arc;
+
+use sql::{Class, Detail, Effects, SetValue, Verdict, Why};
+use wire::encode;
+use wire::frame::{Header, tag::client as tag};
+use wire::frontend::{Bind, Close, Describe, DescribeKind, Parse, Query};
+
+use crate::route::RouteMode;
+
+use super::backend::Backend;
+use super::client::Progress;
+use super::owed::{Owed, Record};
+use super::parameters::{Change, same};
+use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
+use super::{Block, Context, Event, HOLD_BYTES_MAX, Lease, Marks, PREPARED_MAX, Passing, Session, Side, Want};
+
+/// A name no backend has: binding to it makes PostgreSQL say that the statement does not exist.
+const NO_SUCH: &[u8] = b"hw_none";
+
+/// What a read-only session is answered when it asks to write after all; PostgreSQL itself raises it, so that the
+/// state of the transaction is PostgreSQL's.
+const REFUSAL: &str = "DO $highwater$ BEGIN RAISE EXCEPTION USING ERRCODE = '25006', \
+    MESSAGE = 'this database name is read-only: the session cannot be made to write', \
+    HINT = 'Connect to the database without the read-only suffix.'; END $highwater$";
+
+impl Session {
+    /// Sends one message of the held backend's request on.
+    pub(super) fn forward_message(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        header: Header,
+        cx: &mut Context<'_>,
+        backend: &mut Backend,
+    ) -> Progress {
+        let here = input.len() - at;
+        let needed = match header.tag {
+            tag::COPY_DATA | tag::FUNCTION_CALL => 5,
+            tag::QUERY if header.total > HOLD_BYTES_MAX => 5,
+            tag::BIND => Self::looked_at(header.total),
+            _ => header.total,
+        };
+        if here < needed {
+            return Progress::Stop(Want::Input);
+        }
+        let n = header.total.min(here);
+        let message = &input[at..at + n];
+        self.keep(message, header, backend);
+        let done = match header.tag {
+            tag::QUERY => self.forward_query(message, header, cx, backend),
+            tag::PARSE => self.forward_parse(message, cx, backend),
+            tag::BIND => self.forward_bind(message, cx, backend),
+            tag::DESCRIBE => self.forward_describe(message, cx, backend),
+            tag::CLOSE => self.forward_close(message, cx),
+            tag::SYNC => self.forward_sync(),
+            _ => self.forward_plain(header, cx),
+        };
+        if done == Sent::Unchanged {
+            cx.to_backend.forward(input, at, at + n);
+        }
+        if n < header.total {
+            self.incoming.passing = Passing::Forward(header.total - n);
+        }
+        self.incoming.budget = self.incoming.budget.saturating_sub(n);
+        if header.tag == tag::FLUSH {
+            self.say_answered(cx);
+        }
+        Progress::Bytes(n)
+    }
+
+    /// Keeps a message so that its request can run again, where that may be wanted.
+    fn keep(&mut self, message: &[u8], header: Header, backend: &Backend) {
+        if backend.side == Side::Primary || !matches!(self.block, Block::None) || self.pin.is_some() {
+            return;
+        }
+        if message.len() < header.total {
+            self.pipeline.unhold();
+        } else {
+            self.pipeline.hold(message, HOLD_BYTES_MAX);
+            if matches!(header.tag, tag::QUERY | tag::SYNC | tag::FUNCTION_CALL) {
+                self.pipeline.end_of_request();
+            }
+        }
+    }
+
+    /// The account of the request whose last message goes on now.
+    fn record(&self) -> Record {
+        let current = self.incoming.current;
+        Record {
+            reads: current.reads,
+            rerunnable: current.rerunnable,
+            started: current.started,
+            shape: current.shape,
+        }
+    }
+
+    fn forward_query(&mut self, message: &[u8], header: Header, cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
+        let verdict = match Query::parse(message) {
+            Ok(query) if header.total <= HOLD_BYTES_MAX => self.judge(query.text, cx),
+            Ok(_) | Err(_) => Arc::new(Verdict::bare(Class::Unknown, Why::TooLong)),
+        };
+        // A simple query destroys the unnamed statement (PostgreSQL, "Extended Query").
+        backend.unnamed = None;
+        self.pipeline.push(Owed::Query(self.record()));
+        if self.note_statement(&verdict, backend) == Permit::Refused {
+            cx.to_backend.make(|out| encode::query(out, REFUSAL).expect("our own text has no zero byte"));
+            return Sent::Replaced;
+        }
+        Sent::Unchanged
+    }
+
+    fn forward_parse(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
+        self.incoming.marks.set(Marks::BATCH_OPEN);
+        cx.shared.events.push(Event::ParseReceived);
+        let Ok(parse) = Parse::parse(message) else { return self.forward_malformed(Owed::Parse { id: 0, shown: true }) };
+        let verdict = self.judge(parse.query, cx);
+        let refused = self.forbids(&verdict, backend);
+        let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
+        let (statement, verdict) = if refused {
+            let refusal = cx.shared.statements.intern(REFUSAL.as_bytes(), &[0, 0]);
+            (refusal, Arc::new(Verdict::bare(Class::Writes, Why::DoBlock)))
+        } else {
+            (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
+        };
+        self.remember(parse.name, Prepared { statement: Arc::clone(&statement), verdict, judged_for });
+        if parse.name.is_empty() {
+            backend.unnamed = Some(statement.id);
+            self.pipeline.push(Owed::Parse { id: 0, shown: true });
+            cx.shared.events.push(Event::ParseSent);
+            if !refused {
+                return Sent::Unchanged;
+            }
+            cx.to_backend.make(|out| write_parse(out, b"", &statement));
+        } else if self.prepare(&statement, true, cx, backend) == Preparation::Ready {
+            self.pipeline.push(Owed::ParseAnswered);
+        }
+        Sent::Replaced
+    }
+
+    /// Remembers what the client calls this statement.
+    fn remember(&mut self, name: &[u8], prepared: Prepared) {
+        if name.is_empty() {
+            self.names.unnamed = Some(prepared);
+        } else if self.names.named.len() < PREPARED_MAX || self.names.named.contains_key(name) {
+            self.names.named.insert(name.into(), prepared);
+        }
+    }
+
+    /// Makes sure that the backend has the statement, or will have it before what comes next.
+    fn prepare(&mut self, statement: &Statement, shown: bool, cx: &mut Context<'_>, backend: &mut Backend) -> Preparation {
+        let preparation = backend.known.prepare(statement.id);
+        if let Preparation::CloseThenParse(old) = preparation {
+            cx.to_backend.make(|out| {
+                let name = backend_name(old);
+                encode::close(out, DescribeKind::Statement, name.as_bytes()).expect("a short name");
+            });
+            self.pipeline.push(Owed::Close { shown: false });
+        }
+        if preparation != Preparation::Ready {
+            cx.to_backend.make(|out| write_parse(out, backend_name(statement.id).as_bytes(), statement));
+            cx.shared.events.push(Event::ParseSent);
+            self.pipeline.push(Owed::Parse { id: statement.id, shown });
+        }
+        preparation
+    }
+
+    fn forward_bind(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
+        self.incoming.marks.set(Marks::BATCH_OPEN);
+        cx.shared.events.push(Event::BindReceived);
+        let Some((portal, name, rest)) = bind_names(message) else { return self.forward_malformed(Owed::Bind) };
+        let total = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
+        let sent = match self.on_backend_as(name, cx, backend) {
+            BackendName::AsIs => Sent::Unchanged,
+            BackendName::Other(id) => {
+                let new = id.map_or(backend_name(0), backend_name);
+                let new = if id.is_some() { new.as_bytes() } else { NO_SUCH };
+                cx.to_backend.make(|out| write_bind(out, total, portal, name, new, &message[rest..]));
+                Sent::Replaced
+            }
+        };
+        self.pipeline.push(Owed::Bind);
+        sent
+    }
+
+    fn forward_describe(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
+        self.incoming.marks.set(Marks::BATCH_OPEN);
+        let Ok(describe) = Describe::parse(message) else { return self.forward_malformed(Owed::DescribePortal) };
+        if describe.kind == DescribeKind::Portal {
+            self.pipeline.push(Owed::DescribePortal);
+            return Sent::Unchanged;
+        }
+        let sent = match self.on_backend_as(describe.name, cx, backend) {
+            BackendName::AsIs => Sent::Unchanged,
+            BackendName::Other(id) => {
+                let name = id.map(backend_name);
+                let name = name.as_ref().map_or(NO_SUCH, |n| n.as_bytes());
+                cx.to_backend.make(|out| encode::describe(out, DescribeKind::Statement, name).expect("a short name"));
+                Sent::Replaced
+            }
+        };
+        self.pipeline.push(Owed::DescribeStatement);
+        sent
+    }
+
+    /// Under which name the backend has (or after this call will have) the client's statement. What the statement
+    /// does is noted, as it is about to be used.
+    fn on_backend_as(&mut self, name: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> BackendName {
+        let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
+        let Some(prepared) = prepared.cloned() else {
+            self.incoming.marks.set(Marks::WROTE);
+            // SQL PREPARE makes names on a pinned backend; our own prefix and the unnamed one are never guessed at.
+            let reserved = name.is_empty() || name.starts_with(PREFIX.as_bytes());
+            return if reserved { BackendName::Other(None) } else { BackendName::AsIs };
+        };
+        // Whether it may run was settled when it was parsed.
+        let _ = self.note_statement(&prepared.verdict, backend);
+        if name.is_empty() {
+            let statement = &prepared.statement;
+            if backend.unnamed == Some(statement.id) {
+                return BackendName::AsIs;
+            }
+            cx.to_backend.make(|out| write_parse(out, b"", statement));
+            cx.shared.events.push(Event::ParseSent);
+            backend.unnamed = Some(statement.id);
+            self.pipeline.push(Owed::Parse { id: 0, shown: false });
+            return BackendName::AsIs;
+        }
+        self.prepare(&prepared.statement, false, cx, backend);
+        BackendName::Other(Some(prepared.statement.id))
+    }
+
+    fn forward_close(&mut self, message: &[u8], _cx: &mut Context<'_>) -> Sent {
+        self.incoming.marks.set(Marks::BATCH_OPEN);
+        let Ok(close) = Close::parse(message) else { return self.forward_malformed(Owed::Close { shown: true }) };
+        if close.kind == DescribeKind::Statement && !close.name.is_empty() {
+            let ours = self.names.named.remove(close.name).is_some();
+            if ours || self.pin.is_none() {
+                self.pipeline.push(Owed::CloseAnswered);
+                return Sent::Replaced;
+            }
+        } else if close.kind == DescribeKind::Statement {
+            self.names.unnamed = None;
+        }
+        self.pipeline.push(Owed::Close { shown: true });
+        Sent::Unchanged
+    }
+
+    fn forward_sync(&mut self) -> Sent {
+        let marks = &mut self.incoming.marks;
+        marks.clear(Marks::SKIPPING);
+        // PostgreSQL ignores a Sync while it waits for COPY data.
+        if !marks.has(Marks::COPYING) {
+            marks.clear(Marks::BATCH_OPEN);
+            self.pipeline.push(Owed::Sync(self.record()));
+        }
+        Sent::Unchanged
+    }
+
+    /// Execute, Flush, copy data and function calls go on as they are.
+    fn forward_plain(&mut self, header: Header, _cx: &mut Context<'_>) -> Sent {
+        match header.tag {
+            tag::EXECUTE => {
+                self.incoming.marks.set(Marks::BATCH_OPEN);
+                self.pipeline.push(Owed::Execute);
+            }
+            tag::FUNCTION_CALL => {
+                self.incoming.marks.set(Marks::WROTE);
+                self.pipeline.push(Owed::Query(self.record()));
+            }
+            tag::COPY_DONE | tag::COPY_FAIL => {
+                if self.incoming.marks.has(Marks::COPYING) {
+                    self.incoming.marks.clear(Marks::COPYING);
+                } else {
+                    self.pipeline.push(Owed::CopyEnd);
+                }
+            }
+            _ => {}
+        }
+        Sent::Unchanged
+    }
+
+    /// PostgreSQL's own answer to a malformed message is the right one.
+    fn forward_malformed(&mut self, owed: Owed) -> Sent {
+        self.pipeline.push(owed);
+        Sent::Unchanged
+    }
+
+    /// Notes what a statement that goes on now leaves behind.
+    fn note_statement(&mut self, verdict: &Verdict, backend: &Backend) -> Permit {
+        if verdict.class != Class::Reads {
+            self.incoming.marks.set(Marks::WROTE);
+        }
+        if verdict.effects.is_empty() {
+            return Permit::Given;
+        }
+        if self.forbids(verdict, backend) {
+            return Permit::Refused;
+        }
+        self.note_pin(verdict.effects);
+        if verdict.effects.intersects(Effects::SET.union(Effects::TRANSACTION).union(Effects::DISCARD).union(Effects::DEALLOCATE))
+        {
+            self.incoming.marks.set(Marks::BARRIER);
+        }
+        for detail in &verdict.details {
+            match detail {
+                Detail::Set { name, value, local: false, text } => self.settings.pending.push(match value {
+                    SetValue::Default => Change::Reset { name: name.clone() },
+                    SetValue::Text(_) => Change::Set { name: name.clone(), text: text.clone() },
+                }),
+                Detail::SetSessionCharacteristics { read_only } => {
+                    if let Some(on) = read_only {
+                        let text = format!("SET default_transaction_read_only = {}", if *on { "on" } else { "off" });
+                        let name = "default_transaction_read_only".to_owned();
+                        self.settings.pending.push(Change::Set { name, text });
+                    } else {
+                        self.note_pin(Effects::UNTRACKED_STATE);
+                    }
+                }
+                Detail::ResetAll => self.settings.pending.push(Change::ResetAll),
+                Detail::DiscardAll => self.settings.pending.push(Change::DiscardAll),
+                Detail::DeallocateAll => self.settings.pending.push(Change::DeallocateAll),
+                Detail::RollbackTo if !self.settings.pending.is_empty() => self.settings.uncertain = true,
+                _ => {}
+            }
+        }
+        Permit::Given
+    }
+
+    /// Would this let a read-only session write on the primary?
+    fn forbids(&self, verdict: &Verdict, backend: &Backend) -> bool {
+        if self.profile.mode != RouteMode::ReadOnly || backend.side == Side::Replica || verdict.effects.is_empty() {
+            return false;
+        }
+        verdict.effects.contains(Effects::UNTRACKED_STATE)
+            || verdict.details.iter().any(|detail| match detail {
+                Detail::Begin { read_only, .. } => *read_only == Some(false),
+                Detail::SetTransaction { read_only, .. } | Detail::SetSessionCharacteristics { read_only } => {
+                    *read_only == Some(false)
+                }
+                Detail::Set { name, .. } => name.ends_with("transaction_read_only"),
+                Detail::ResetAll | Detail::DiscardAll => self.pin.is_some(),
+                _ => false,
+            })
+    }
+
+    /// Sends the settings that differ, in front of everything else.
+    pub(super) fn bring_into_line(&mut self, backend: &mut Backend, cx: &mut Context<'_>) {
+        if same(&backend.applied, &self.settings.tracked) {
+            return;
+        }
+        let sql = backend.applied.bring_to(&self.settings.tracked);
+        backend.applied = Arc::clone(&self.settings.tracked);
+        if !sql.is_empty() {
+            backend.unnamed = None;
+            cx.to_backend.make(|out| encode::query(out, &sql).expect("settings came as texts without zero bytes"));
+            self.pipeline.push(Owed::Hidden);
+        }
+    }
+
+    /// Sends the BEGIN that waited for its first statement.
+    pub(super) fn send_deferred(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.block, Block::Deferred(_)) {
+            return;
+        }
+        let open = Block::Open { status: wire::status::TransactionStatus::InTransaction };
+        let Block::Deferred(deferred) = std::mem::replace(&mut self.block, open) else { return };
+        cx.to_backend.make(|out| out.extend_from_slice(&deferred.opening));
+        for _ in 0..deferred.messages {
+            self.pipeline.push(Owed::Hidden);
+        }
+    }
+
+    /// Is the held backend a replica's?
+    pub(super) fn on_replica(&self) -> bool {
+        self.lease.is_held_on(Side::Replica) || matches!(self.lease, Lease::Held { side: Side::Replica, .. })
+    }
+}
+
+/// How a message went on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sent {
+    /// It goes as it came.
+    Unchanged,
+    /// Something else went, or nothing.
+    Replaced,
+}
+
+/// Whether a read-only session may do this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Permit {
+    Given,
+    Refused,
+}
+
+/// What to call a client's statement on the backend.
+enum BackendName {
+    /// As the client does.
+    AsIs,
+    /// By its number; `None`: by a name that does not exist.
+    Other(Option<u64>),
+}
+
+/// Portal, statement, and where the rest begins; the message need not be whole.
+fn bind_names(message: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    if let Ok(bind) = Bind::parse(message) {
+        return Some((bind.portal, bind.statement, bind.rest_offset));
+    }
+    let body = message.get(5..)?;
+    let portal_end = body.iter().position(|&b| b == 0)?;
+    let after = body.get(portal_end + 1..)?;
+    let statement_end = after.iter().position(|&b| b == 0)?;
+    Some((&body[..portal_end], &after[..statement_end], 5 + portal_end + 1 + statement_end + 1))
+}
+
+/// Writes the Parse of a statement under this name.
+fn write_parse(out: &mut Vec<u8>, name: &[u8], statement: &Statement) {
+    encode::parse(out, name, &statement.text, &statement.types)
+        .expect("it came in a well-formed Parse message of a bounded length");
+}
+
+/// Writes a Bind whose statement has another name; `rest` may be only the part that has arrived. The length is
+/// measured anew from the old one: both names were inside it.
+fn write_bind(out: &mut Vec<u8>, declared: u32, portal: &[u8], old: &[u8], new: &[u8], rest: &[u8]) {
+    let length = u64::from(declared) - old.len() as u64 + new.len() as u64;
+    let length = u32::try_from(length).expect("a message of at most 1 GiB and a name of a few bytes");
+    out.push(tag::BIND);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(portal);
+    out.push(0);
+    out.extend_from_slice(new);
+    out.push(0);
+    out.extend_from_slice(rest);
+}

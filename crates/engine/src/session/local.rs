@@ -1,0 +1,154 @@
+//! Answers that need no backend: errors of our own, a BEGIN that can wait, a block that was lost.
+
+use sql::{Detail, Effects, Verdict};
+use wire::encode::{self, ErrorReply, Severity};
+use wire::frame::{self, FrameError, tag::client as tag};
+use wire::sqlstate::SqlState;
+
+use crate::route::Reason;
+
+use super::survey::{Own, Survey};
+use super::{Block, Context, Deferred, Event, Marks, Session, Step, Want};
+
+impl Session {
+    /// Answers the request here, if it can be. Returns how much of the input that deals with.
+    pub(super) fn answer_locally(&mut self, input: &[u8], survey: &Survey, cx: &mut Context<'_>) -> Option<usize> {
+        if let Block::Lost { told } = self.block {
+            return Some(self.answer_in_lost_block(input, survey, told, cx));
+        }
+        match survey.own {
+            Own::Whole => return Some(self.answer_own(input, survey, cx)),
+            Own::Mixed => {
+                let message = "highwater settings cannot share a message or a pipeline batch with other statements";
+                return Some(self.refuse_request(input, SqlState::FEATURE_NOT_SUPPORTED, message, cx));
+            }
+            Own::None => {}
+        }
+        let verdict = survey.simple.as_ref().filter(|v| v.statements == 1)?;
+        match &self.block {
+            Block::None if self.pin.is_none() => self.defer(input, survey, verdict, cx),
+            Block::Deferred(_) => self.extend_deferred(input, survey, verdict, cx),
+            Block::None | Block::Open { .. } | Block::Lost { .. } => None,
+        }
+    }
+
+    /// A BEGIN by itself: answer it, and send it with the first statement, when the node can be chosen.
+    fn defer(&mut self, input: &[u8], survey: &Survey, verdict: &Verdict, cx: &mut Context<'_>) -> Option<usize> {
+        let [Detail::Begin { read_only, isolation, .. }] = verdict.details.as_slice() else { return None };
+        let message = input.get(..survey.bytes)?;
+        let tag = if starts_with_start(message) { "START TRANSACTION" } else { "BEGIN" };
+        let opening = message.to_vec();
+        self.block =
+            Block::Deferred(Deferred { opening, messages: 1, read_only: *read_only, isolation: *isolation });
+        self.answer_command(tag, cx);
+        Some(survey.bytes)
+    }
+
+    /// SET TRANSACTION, COMMIT or ROLLBACK before the first statement of a deferred block.
+    fn extend_deferred(&mut self, input: &[u8], survey: &Survey, verdict: &Verdict, cx: &mut Context<'_>) -> Option<usize> {
+        let Block::Deferred(deferred) = &mut self.block else { return None };
+        let tag = match verdict.details.as_slice() {
+            [Detail::SetTransaction { read_only, isolation }] => {
+                deferred.opening.extend_from_slice(input.get(..survey.bytes)?);
+                deferred.messages += 1;
+                deferred.read_only = read_only.or(deferred.read_only);
+                deferred.isolation = isolation.or(deferred.isolation);
+                "SET"
+            }
+            [Detail::Commit { chain: false }] => {
+                self.block = Block::None;
+                "COMMIT"
+            }
+            [Detail::Rollback { chain: false }] => {
+                self.block = Block::None;
+                "ROLLBACK"
+            }
+            _ => return None,
+        };
+        if tag != "SET" {
+            self.local_wishes = None;
+        }
+        self.answer_command(tag, cx);
+        Some(survey.bytes)
+    }
+
+    /// The block's backend is gone: only its end is accepted.
+    fn answer_in_lost_block(&mut self, input: &[u8], survey: &Survey, told: bool, cx: &mut Context<'_>) -> usize {
+        let ends = survey.effects.contains(Effects::TRANSACTION)
+            && survey.simple.as_ref().is_some_and(|v| {
+                matches!(v.details.as_slice(), [Detail::Rollback { .. } | Detail::Commit { .. }])
+            });
+        if ends {
+            self.block = Block::None;
+            self.local_wishes = None;
+            self.answer_command("ROLLBACK", cx);
+            return survey.bytes;
+        }
+        if survey.simple.is_none() && input.first() == Some(&tag::SYNC) {
+            self.answer_ready(cx);
+            return survey.bytes;
+        }
+        self.block = Block::Lost { told: true };
+        let (code, message) = if told {
+            (SqlState::IN_FAILED_TRANSACTION, "current transaction is aborted, commands ignored until end of transaction block")
+        } else {
+            (SqlState::SERIALIZATION_FAILURE, "the node of this transaction was lost; the transaction has been rolled back")
+        };
+        self.refuse_request(input, code, message, cx)
+    }
+
+    /// Refuses the request at the front of the input, whole: up to its Sync, now or when it comes.
+    pub(super) fn refuse_request(&mut self, input: &[u8], code: SqlState, message: &str, cx: &mut Context<'_>) -> usize {
+        self.refuse(code, message, cx);
+        match frame::header(input) {
+            Ok(Some(header)) if matches!(header.tag, tag::QUERY | tag::FUNCTION_CALL) => {
+                self.answer_ready(cx);
+                let n = header.total.min(input.len());
+                if n < header.total {
+                    self.incoming.passing = super::Passing::Drop(header.total - n);
+                }
+                n
+            }
+            _ => {
+                self.incoming.marks.set(Marks::SKIPPING);
+                0
+            }
+        }
+    }
+
+    /// An ERROR of our own.
+    pub(super) fn refuse(&mut self, code: SqlState, message: &str, cx: &mut Context<'_>) {
+        cx.shared.events.push(Event::OwnError(code));
+        cx.to_client.make(|out| {
+            let error = ErrorReply { severity: Severity::Error, sqlstate: code, message, detail: None, hint: None };
+            encode::error_response(out, &error);
+        });
+    }
+
+    /// CommandComplete and ReadyForQuery.
+    pub(super) fn answer_command(&mut self, command: &str, cx: &mut Context<'_>) {
+        cx.shared.events.push(Event::Decided(Reason::Local));
+        cx.to_client.make(|out| encode::command_complete(out, command));
+        self.answer_ready(cx);
+    }
+
+    /// ReadyForQuery with the status the client should see.
+    pub(super) fn answer_ready(&mut self, cx: &mut Context<'_>) {
+        let status = self.status();
+        cx.to_client.make(|out| encode::ready_for_query(out, status));
+    }
+
+    /// The client broke the protocol.
+    pub(super) fn broken(&mut self, consumed: usize, error: &FrameError, cx: &mut Context<'_>) -> Step {
+        let want = self.end_fatally(error.sqlstate(), &error.to_string(), cx);
+        debug_assert_eq!(want, Want::Close);
+        Step { consumed, want }
+    }
+}
+
+/// Is the first word of this Query START?
+fn starts_with_start(message: &[u8]) -> bool {
+    let text = message.get(5..).unwrap_or_default();
+    let mut words = text.split(|b| !b.is_ascii_alphabetic()).filter(|w| !w.is_empty());
+    words.next().is_some_and(|w| w.eq_ignore_ascii_case(b"start"))
+}

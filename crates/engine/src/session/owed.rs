@@ -1,0 +1,242 @@
+//! Which answers a backend still owes, and what to do with each.
+//!
+//! Replies are matched to requests by kind and count. Each message sent on has one entry here, so that an
+//! answer to something we slipped in is swallowed, and an answer we give ourselves comes in its turn.
+
+use std::collections::VecDeque;
+
+use crate::time::Instant;
+
+/// Memory for kept messages that a session without a request may keep, so that small reads allocate nothing.
+const IDLE_BYTES_MAX: usize = 512;
+
+/// An answer that is due, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owed {
+    /// Everything up to ReadyForQuery goes to the client: a simple query or a function call.
+    Query(Record),
+    /// Everything up to ReadyForQuery is ours: settings, a deferred BEGIN. An error in it ends the session.
+    Hidden,
+    /// ParseComplete for this statement; `shown` to the client or slipped in.
+    Parse { id: u64, shown: bool },
+    /// ParseComplete for a statement the backend had already: we say it ourselves when its turn comes.
+    ParseAnswered,
+    /// BindComplete.
+    Bind,
+    /// ParameterDescription and RowDescription or NoData.
+    DescribeStatement,
+    /// RowDescription or NoData.
+    DescribePortal,
+    /// Rows, copy data and what ends them.
+    Execute,
+    /// CloseComplete; `shown` to the client or slipped in.
+    Close { shown: bool },
+    /// CloseComplete we say ourselves.
+    CloseAnswered,
+    /// CopyDone or CopyFail was sent: no answer of its own; a Sync behind it counts.
+    CopyEnd,
+    /// ReadyForQuery, for the client.
+    Sync(Record),
+}
+
+/// What must be known about a request when it is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    /// Everything in it was a read.
+    pub reads: bool,
+    /// It may run again without anybody noticing.
+    pub rerunnable: bool,
+    /// When it was routed.
+    pub started: Instant,
+    /// Its shape, to learn from a refusal.
+    pub shape: u64,
+}
+
+/// Answers due, and the requests kept for running again.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    owed: VecDeque<Owed>,
+    /// Client messages whose answers have not begun to reach the client, as received. Only on a replica, outside a block.
+    held: Vec<u8>,
+    /// For each request in `held`: how many bytes of it are its own.
+    held_requests: VecDeque<usize>,
+    /// Bytes of `held` that belong to the request being sent on.
+    open_bytes: usize,
+    /// More was sent than is held: nothing can run again until all is answered.
+    unheld: bool,
+    /// An ErrorResponse has come for the request at the front.
+    pub failed: bool,
+    /// Part of the answer at the front has gone to the client.
+    pub begun: bool,
+    /// Bytes of a long backend message that still go to the client, or are dropped.
+    pub passing: super::Passing,
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Pipeline {
+            owed: VecDeque::new(),
+            held: Vec::new(),
+            held_requests: VecDeque::new(),
+            open_bytes: 0,
+            unheld: false,
+            failed: false,
+            begun: false,
+            passing: super::Passing::None,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Will something come that carries the result of a statement?
+    pub fn expects_result(&self) -> bool {
+        self.owed.iter().any(|o| matches!(o, Owed::Query(_) | Owed::Execute | Owed::Sync(_)))
+    }
+
+    /// Is every answer there?
+    pub fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// The next answer due.
+    pub fn front(&self) -> Option<Owed> {
+        self.owed.front().copied()
+    }
+
+    /// One more answer is due.
+    pub fn push(&mut self, owed: Owed) {
+        self.owed.push_back(owed);
+    }
+
+    /// The answer at the front is complete.
+    pub fn pop(&mut self) {
+        self.owed.pop_front();
+    }
+
+    /// Is any request's end among the answers due?
+    pub fn requests(&self) -> impl Iterator<Item = Record> + '_ {
+        self.owed.iter().filter_map(|o| match o {
+            Owed::Query(r) | Owed::Sync(r) => Some(*r),
+            Owed::Hidden | Owed::Parse { .. } | Owed::ParseAnswered | Owed::Bind | Owed::DescribeStatement
+            | Owed::DescribePortal | Owed::Execute | Owed::Close { .. } | Owed::CloseAnswered | Owed::CopyEnd => None,
+        })
+    }
+
+    /// An error came inside an extended batch: nothing up to its Sync will be answered.
+    pub fn drop_to_sync(&mut self) {
+        while let Some(front) = self.owed.front() {
+            if matches!(front, Owed::Sync(_)) {
+                break;
+            }
+            self.owed.pop_front();
+        }
+    }
+
+    /// The backend has gone into COPY FROM STDIN and will ignore Syncs up to the end of the data
+    /// (PostgreSQL's protocol document, "COPY Operations"). Is the end on its way already?
+    pub fn on_copy_in(&mut self) -> CopyInput {
+        let mut kept = VecDeque::with_capacity(self.owed.len());
+        let mut ended = CopyInput::Running;
+        for (i, owed) in self.owed.drain(..).enumerate() {
+            match owed {
+                Owed::Sync(_) if i > 0 && ended == CopyInput::Running => {}
+                Owed::CopyEnd if ended == CopyInput::Running => ended = CopyInput::Ended,
+                other => kept.push_back(other),
+            }
+        }
+        self.owed = kept;
+        ended
+    }
+
+    /// Keeps a message of the request being sent on.
+    pub fn hold(&mut self, message: &[u8], max: usize) {
+        if self.unheld || self.held.len() + message.len() > max {
+            self.unhold();
+        } else {
+            self.held.extend_from_slice(message);
+            self.open_bytes += message.len();
+        }
+    }
+
+    /// What goes on now is not kept: nothing can run again until all is answered.
+    pub fn unhold(&mut self) {
+        self.unheld = true;
+        self.held.clear();
+        self.held_requests.clear();
+        self.open_bytes = 0;
+    }
+
+    /// The request being sent on has its last message.
+    pub fn end_of_request(&mut self) {
+        if !self.unheld {
+            self.held_requests.push_back(self.open_bytes);
+            self.open_bytes = 0;
+        }
+    }
+
+    /// The request at the front is answered to the end.
+    pub fn settle(&mut self) {
+        self.failed = false;
+        self.begun = false;
+        if let Some(bytes) = self.held_requests.pop_front() {
+            self.held.drain(..bytes);
+        }
+        if self.owed.is_empty() {
+            self.clear_held();
+        }
+    }
+
+    /// All that was sent is answered, though the batch is not at its end.
+    pub fn settle_part(&mut self) {
+        self.begun = false;
+        self.clear_held();
+    }
+
+    fn clear_held(&mut self) {
+        if self.held.capacity() > IDLE_BYTES_MAX {
+            self.held = Vec::new();
+        } else {
+            self.held.clear();
+        }
+        self.held_requests.clear();
+        self.open_bytes = 0;
+        self.unheld = false;
+    }
+
+    /// Are the messages of everything unanswered kept, so that they could run again?
+    pub fn is_held(&self) -> bool {
+        !self.unheld && !self.held.is_empty()
+    }
+
+    /// Takes the kept messages and forgets every answer due.
+    pub fn take_held(&mut self) -> Vec<u8> {
+        let held = std::mem::take(&mut self.held);
+        self.reset();
+        held
+    }
+
+    /// Forgets everything: the backend is gone.
+    pub fn reset(&mut self) {
+        self.owed.clear();
+        self.failed = false;
+        self.begun = false;
+        self.passing = super::Passing::None;
+        self.clear_held();
+    }
+
+    /// Gives memory of a burst back.
+    pub fn shrink(&mut self) {
+        if self.owed.capacity() > 64 {
+            self.owed.shrink_to(8);
+        }
+    }
+}
+
+/// How far a client's COPY input is when the backend asks for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CopyInput {
+    /// Data is still to come.
+    Running,
+    /// CopyDone or CopyFail was sent ahead.
+    Ended,
+}

@@ -1,0 +1,152 @@
+//! Settings that a session has changed, and bringing a backend into line with them before it serves.
+//!
+//! A tracked setting is remembered as the statement that made it, so that repeating it on another backend is
+//! exact. What can't be repeated pins the session and never comes here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// A set of changed settings: name → the statement that makes it so. Immutable and shared: sessions that
+/// asked for the same settings and backends that have them hold equal sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracked {
+    entries: BTreeMap<String, String>,
+}
+
+/// One change to the tracked settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This setting is made by this statement.
+    Set {
+        /// Lower-case name.
+        name: String,
+        /// The statement's text.
+        text: String,
+    },
+    /// This setting is back at its default.
+    Reset {
+        /// Lower-case name.
+        name: String,
+    },
+    /// All settings are back at their defaults.
+    ResetAll,
+    /// As `ResetAll`; prepared statements and everything that pinned the session are gone too.
+    DiscardAll,
+    /// The session has no prepared statements any more.
+    DeallocateAll,
+}
+
+impl Tracked {
+    /// The settings a client asked for in its start-up message. `set_config` is used because it takes any
+    /// value of any setting as one string, lists included.
+    pub fn from_startup<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let entries = parameters.into_iter().map(|(name, value)| {
+            let text = format!("SELECT pg_catalog.set_config({}, {}, false)", quoted(name), quoted(value));
+            (name.to_ascii_lowercase(), text)
+        });
+        Tracked { entries: entries.collect() }
+    }
+
+    /// The set after this change; RESET leads to what `base` has.
+    pub fn changed_over(&self, base: &Tracked, change: &Change) -> Self {
+        let mut next = self.changed(change);
+        match change {
+            Change::Reset { name } => {
+                if let Some(text) = base.entries.get(name) {
+                    next.entries.insert(name.clone(), text.clone());
+                }
+            }
+            Change::ResetAll | Change::DiscardAll => next.entries.clone_from(&base.entries),
+            Change::Set { .. } | Change::DeallocateAll => {}
+        }
+        next
+    }
+
+    /// The set after this change.
+    pub fn changed(&self, change: &Change) -> Self {
+        let mut next = self.clone();
+        match change {
+            Change::Set { name, text } => {
+                next.entries.insert(name.clone(), text.clone());
+            }
+            Change::Reset { name } => {
+                next.entries.remove(name);
+            }
+            Change::ResetAll | Change::DiscardAll => next.entries.clear(),
+            Change::DeallocateAll => {}
+        }
+        next
+    }
+
+    /// The statement that made a setting, if the session has changed it.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.entries.get(name).map(String::as_str)
+    }
+
+    /// The text that takes a backend with `self` to `wanted`; empty when there is nothing to do.
+    pub fn bring_to(&self, wanted: &Tracked) -> String {
+        let mut sql = String::new();
+        for name in self.entries.keys().filter(|name| !wanted.entries.contains_key(*name)) {
+            let _ = writeln!(sql, "RESET {};", identifier(name));
+        }
+        for (_, text) in wanted.entries.iter().filter(|(name, text)| self.entries.get(*name) != Some(text)) {
+            // The line break ends a comment at the end of the client's own text.
+            let _ = writeln!(sql, "{text}\n;");
+        }
+        sql
+    }
+}
+
+/// Are these the same settings? Cheap when they are the same set.
+pub fn same(a: &Arc<Tracked>, b: &Arc<Tracked>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+/// A string literal that is safe with standard_conforming_strings on and off.
+fn quoted(value: &str) -> String {
+    let doubled = value.replace('\'', "''");
+    if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}
+
+/// A setting's name, each part quoted.
+fn identifier(name: &str) -> String {
+    name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, text: &str) -> Change {
+        Change::Set { name: name.into(), text: text.into() }
+    }
+
+    #[test]
+    fn a_backend_in_line_needs_nothing() {
+        let a = Tracked::from_startup([("TimeZone", "UTC")]);
+        assert_eq!(a.bring_to(&a.clone()), "");
+    }
+
+    #[test]
+    fn what_the_last_session_set_is_reset_and_what_this_one_set_is_repeated() {
+        let before = Tracked::default().changed(&set("work_mem", "SET work_mem = '1MB'"));
+        let wanted = Tracked::default().changed(&set("timezone", "set time zone 'UTC' -- mine"));
+        assert_eq!(before.bring_to(&wanted), "RESET \"work_mem\";\nset time zone 'UTC' -- mine\n;\n");
+    }
+
+    #[test]
+    fn startup_values_are_quoted_whole() {
+        let t = Tracked::from_startup([("search_path", "a, b'c\\d")]);
+        assert_eq!(
+            t.text("search_path"),
+            Some("SELECT pg_catalog.set_config('search_path', E'a, b''c\\\\d', false)")
+        );
+    }
+
+    #[test]
+    fn reset_all_leaves_nothing() {
+        let t = Tracked::default().changed(&set("a.b", "SET a.b = 1")).changed(&Change::ResetAll);
+        assert_eq!(t, Tracked::default());
+    }
+}

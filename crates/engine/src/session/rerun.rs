@@ -1,0 +1,185 @@
+//! May a request run again, and what the client is told when it may not.
+//!
+//! A request runs again only if nothing of its answer has reached the client and nothing it did can have been
+//! kept. A replica's refusal (25006) proves the second; a lost replica needs a request that is rerunnable.
+
+use std::collections::{HashSet, VecDeque};
+
+use wire::encode;
+use wire::frame;
+use wire::sqlstate::SqlState;
+
+use crate::route::{Reason, RouteMode};
+
+use super::backend::Backend;
+use super::owed::Owed;
+use super::relay::Opening;
+use super::{Block, Context, Event, Incoming, Lease, Marks, Session, Side, Step, Want};
+
+/// Shapes remembered after a refusal.
+const LEARNED_MAX: usize = 4096;
+
+/// Shapes of statements that a replica has refused: they go to the primary at once.
+#[derive(Debug, Default)]
+pub struct Learned {
+    shapes: HashSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Learned {
+    /// Has a replica refused this shape?
+    pub fn contains(&self, shape: u64) -> bool {
+        !self.shapes.is_empty() && self.shapes.contains(&shape)
+    }
+
+    /// A replica has refused this shape. The oldest is forgotten when there are too many.
+    pub fn insert(&mut self, shape: u64) {
+        if !self.shapes.insert(shape) {
+            return;
+        }
+        self.order.push_back(shape);
+        if self.order.len() > LEARNED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.shapes.remove(&oldest);
+        }
+    }
+}
+
+impl Session {
+    /// What an error at the beginning of an answer means for running again.
+    pub(super) fn judge_refusal(&self, code: Option<SqlState>, error_end: usize) -> Opening {
+        let Some(code) = code else { return Opening::Answer };
+        let rerunnable = self.pipeline.requests().all(|r| r.rerunnable);
+        let auto = self.profile.mode == RouteMode::Auto;
+        let (again, learn, reason) = match code {
+            // Writes, temporary or unlogged tables, functions that need a primary: nothing was done.
+            SqlState::READ_ONLY_TRANSACTION | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+                (auto, true, Reason::RefusedByReplica)
+            }
+            SqlState::FEATURE_NOT_SUPPORTED => (auto && rerunnable, true, Reason::RefusedByReplica),
+            // DDL that this replica has not replayed yet looks like a mistake.
+            SqlState::UNDEFINED_TABLE
+            | SqlState::UNDEFINED_COLUMN
+            | SqlState::UNDEFINED_FUNCTION
+            | SqlState::UNDEFINED_OBJECT
+            | SqlState::INVALID_SCHEMA_NAME => (rerunnable, false, Reason::RefusedByReplica),
+            // Recovery conflicts, and a node that goes down in order.
+            SqlState::SERIALIZATION_FAILURE
+            | SqlState::DEADLOCK_DETECTED
+            | SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW => (rerunnable, false, Reason::ReplicaFailed),
+            _ => (false, false, Reason::ReplicaFailed),
+        };
+        if again && self.route.last.reran {
+            return Opening::Answer;
+        }
+        if again { Opening::Again { reason, learn, error_end } } else { Opening::Answer }
+    }
+
+    /// Takes everything unanswered back, to run it on another node.
+    pub(super) fn run_again(&mut self, input: &[u8], end: usize, why: (Reason, bool), cx: &mut Context<'_>) -> Step {
+        let (reason, learn) = why;
+        let requests = self.pipeline.requests().count();
+        if learn && let Some(record) = self.pipeline.requests().next() {
+            cx.shared.learned.insert(record.shape);
+        }
+        // With one request, and its ReadyForQuery the last thing here, the backend owes nothing more.
+        let ready = frame::header(&input[end..]).ok().flatten();
+        let ready = ready.filter(|h| h.tag == frame::tag::backend::READY_FOR_QUERY && end + h.total == input.len());
+        let in_step = requests == 1 && ready.is_some() && !self.incoming.marks.has(Marks::BATCH_OPEN);
+        self.take_back(reason, cx);
+        Step { consumed: input.len(), want: Want::Rerun { in_step } }
+    }
+
+    /// The session lets go of its backend; what is held will run again.
+    fn take_back(&mut self, reason: Reason, cx: &mut Context<'_>) {
+        cx.shared.events.push(Event::Rerun(reason));
+        self.route.rerun = Some(reason);
+        self.lease = Lease::None;
+    }
+
+    /// The client messages to show again, in front of whatever input there is.
+    pub fn take_rerun(&mut self) -> Vec<u8> {
+        let held = self.pipeline.take_held();
+        self.incoming = Incoming::new();
+        held
+    }
+
+    /// The held backend is gone, without having been asked to go.
+    pub fn on_backend_lost(&mut self, cx: &mut Context<'_>, backend: &Backend) -> Want {
+        if let Some(pin) = self.pin {
+            let message = format!("the node was lost, and with it {} of this session", pin.what);
+            return self.end_fatally(SqlState::ADMIN_SHUTDOWN, &message, cx);
+        }
+        let again = backend.side == Side::Replica
+            && !self.pipeline.begun
+            && self.pipeline.is_held()
+            && !matches!(self.pipeline.front(), None)
+            && self.pipeline.requests().all(|r| r.rerunnable)
+            && self.incoming.current.rerunnable;
+        if again {
+            self.take_back(Reason::ReplicaFailed, cx);
+            return Want::Rerun { in_step: false };
+        }
+        self.lease = Lease::None;
+        if self.incoming.marks.has(Marks::WROTE) && backend.side == Side::Primary {
+            // Whatever was sent may have been committed before the connection broke.
+            self.watermark.on_write(cx.now);
+            cx.shared.events.push(Event::Wrote(cx.now));
+        }
+        self.answer_loss(cx);
+        Want::GiveBack
+    }
+
+    /// Tells the client what has become of everything it was waiting for.
+    fn answer_loss(&mut self, cx: &mut Context<'_>) {
+        let in_block = matches!(self.block, Block::Open { .. });
+        let wrote = self.incoming.marks.has(Marks::WROTE);
+        let batch_open = self.incoming.marks.has(Marks::BATCH_OPEN);
+        let waiting = !self.pipeline.is_empty() || batch_open;
+        self.block = match (in_block, waiting) {
+            (true, told) => Block::Lost { told },
+            (false, _) => Block::None,
+        };
+        let (code, message) = if wrote && waiting {
+            (SqlState::STATEMENT_COMPLETION_UNKNOWN, "the connection to the node was lost; whether the statement took effect is not known")
+        } else {
+            (SqlState::SERIALIZATION_FAILURE, "the connection to the node was lost before the statement was answered; nothing it did was kept")
+        };
+        let mut failed = self.pipeline.failed;
+        let ends = self.pipeline.requests().count();
+        for _ in 0..ends {
+            if !failed {
+                self.refuse(code, message, cx);
+            }
+            failed = false;
+            self.answer_ready(cx);
+        }
+        let mut incoming = Incoming::new();
+        if batch_open {
+            if !failed {
+                self.refuse(code, message, cx);
+            }
+            incoming.marks.set(Marks::SKIPPING);
+        } else if ends == 0 && self.pipeline.front().is_some_and(|o| matches!(o, Owed::Hidden)) {
+            self.refuse(code, message, cx);
+            self.answer_ready(cx);
+        }
+        self.incoming = incoming;
+        self.settings.pending.clear();
+        self.settings.uncertain = false;
+        self.pipeline.reset();
+    }
+
+    /// Ends the conversation with a FATAL error.
+    pub fn end_fatally(&mut self, code: SqlState, message: &str, cx: &mut Context<'_>) -> Want {
+        cx.shared.events.push(Event::OwnError(code));
+        cx.to_client.make(|out| {
+            let error = encode::ErrorReply { severity: encode::Severity::Fatal, sqlstate: code, message, detail: None, hint: None };
+            encode::error_response(out, &error);
+        });
+        Want::Close
+    }
+}

@@ -1,0 +1,202 @@
+//! Prepared statements, known by their text: interned once per worker, named anew on each backend.
+//!
+//! A client's name means nothing to a backend and the other way round. The text (with its parameter types)
+//! gets a number; a backend that has prepared it knows it as `hw_<number>`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sql::Verdict;
+
+/// Most prepared statements kept on one backend; the least recently used goes (`max_prepared_statements`).
+pub const KNOWN_MAX: usize = 200;
+
+/// Interned text, in bytes, above which unused statements are let go.
+const TEXT_BYTES_MAX: usize = 32 << 20;
+
+/// Prefix of the names that backends know.
+pub(crate) const PREFIX: &str = "hw_";
+
+/// One text with its parameter types.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Its number; never used twice in a worker.
+    pub id: u64,
+    /// The SQL text as the client sent it.
+    pub text: Box<[u8]>,
+    /// Count and OIDs of the parameter types, as in the Parse message.
+    pub types: Box<[u8]>,
+}
+
+/// A statement as a client has prepared it: the text and what it does.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The text.
+    pub statement: Arc<Statement>,
+    /// What it does, as of the catalogue epoch below.
+    pub verdict: Arc<Verdict>,
+    /// The memo's context and the catalogue's epoch for which the verdict holds.
+    pub judged_for: (u64, u64),
+}
+
+/// All statements that a worker's clients have prepared.
+#[derive(Debug, Default)]
+pub struct Statements {
+    by_hash: HashMap<u128, Arc<Statement>>,
+    text_bytes: usize,
+    next_id: u64,
+}
+
+impl Statements {
+    /// The statement with this text and these types, made if it is new.
+    pub fn intern(&mut self, text: &[u8], types: &[u8]) -> Arc<Statement> {
+        let hash = sql::hash(text, types_key(types));
+        if let Some(found) = self.by_hash.get(&hash)
+            && *found.text == *text
+            && *found.types == *types
+        {
+            return Arc::clone(found);
+        }
+        self.make_room();
+        self.next_id += 1;
+        let statement = Arc::new(Statement { id: self.next_id, text: text.into(), types: types.into() });
+        self.text_bytes += text.len();
+        if let Some(old) = self.by_hash.insert(hash, Arc::clone(&statement)) {
+            self.text_bytes -= old.text.len();
+        }
+        statement
+    }
+
+    /// Lets go of statements that no client has any more, once there is much text.
+    fn make_room(&mut self) {
+        if self.text_bytes < TEXT_BYTES_MAX {
+            return;
+        }
+        let mut bytes = 0;
+        self.by_hash.retain(|_, s| {
+            let used = Arc::strong_count(s) > 1;
+            bytes += if used { s.text.len() } else { 0 };
+            used
+        });
+        self.text_bytes = bytes;
+    }
+}
+
+/// A key for the parameter types, so that the same text with other types hashes apart.
+fn types_key(types: &[u8]) -> u64 {
+    if types.iter().all(|&b| b == 0) { types.len() as u64 } else { sql::hash(types, 1) as u64 }
+}
+
+/// Which statements one backend has prepared.
+#[derive(Debug, Default)]
+pub struct Known {
+    by_id: HashMap<u64, Use>,
+    tick: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    tick: u64,
+    /// Parse sent, ParseComplete not seen yet.
+    pending: bool,
+}
+
+/// What must be sent before a statement can be used on a backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preparation {
+    /// Nothing: it is there, or its Parse is on the way.
+    Ready,
+    /// A Parse.
+    Parse,
+    /// A Close of this other statement, then a Parse.
+    CloseThenParse(u64),
+}
+
+impl Known {
+    /// Marks a statement as used and tells what must be sent first.
+    pub fn prepare(&mut self, id: u64) -> Preparation {
+        self.tick += 1;
+        let tick = self.tick;
+        if let Some(known) = self.by_id.get_mut(&id) {
+            known.tick = tick;
+            return Preparation::Ready;
+        }
+        let evicted = if self.by_id.len() >= KNOWN_MAX { self.least_recent() } else { None };
+        if let Some(old) = evicted {
+            self.by_id.remove(&old);
+        }
+        self.by_id.insert(id, Use { tick, pending: true });
+        evicted.map_or(Preparation::Parse, Preparation::CloseThenParse)
+    }
+
+    /// ParseComplete came for this statement.
+    pub fn on_parsed(&mut self, id: u64) {
+        if let Some(known) = self.by_id.get_mut(&id) {
+            known.pending = false;
+        }
+    }
+
+    /// An error came: Parses that were on the way have not been done.
+    pub fn on_error(&mut self) {
+        self.by_id.retain(|_, known| !known.pending);
+    }
+
+    /// DISCARD ALL or DEALLOCATE ALL was done: the backend has none left.
+    pub fn forget_all(&mut self) {
+        self.by_id.clear();
+    }
+
+    /// How many it has.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// None at all?
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The statement used longest ago whose Parse is not on the way.
+    fn least_recent(&self) -> Option<u64> {
+        self.by_id.iter().filter(|(_, known)| !known.pending).min_by_key(|(_, known)| known.tick).map(|(&id, _)| id)
+    }
+}
+
+/// Appends the name that backends know a statement by.
+pub(crate) fn backend_name(id: u64) -> BackendName {
+    let mut name = BackendName { bytes: [0; 24], len: 0 };
+    for &b in PREFIX.as_bytes() {
+        name.push(b);
+    }
+    let mut digits = [0_u8; 20];
+    let mut n = id;
+    let mut count = 0;
+    while n > 0 || count == 0 {
+        digits[count] = b'0' + (n % 10) as u8;
+        n /= 10;
+        count += 1;
+    }
+    for &d in digits[..count].iter().rev() {
+        name.push(d);
+    }
+    name
+}
+
+/// A backend's name for a statement, without allocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BackendName {
+    bytes: [u8; 24],
+    len: usize,
+}
+
+impl BackendName {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    /// The name's bytes, without terminator.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}

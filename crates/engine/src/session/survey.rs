@@ -1,0 +1,248 @@
+//! Where does the request at the front of the input end, and what does it do? Before anything of it is sent.
+//!
+//! A simple query is one message. An extended request is everything up to Sync or Flush. If its end is not in
+//! sight within [`HOLD_BYTES_MAX`], what is out of sight counts as unknown.
+
+use std::sync::Arc;
+
+use sql::{Class, Detail, Effects, RouteHint, Verdict, Why};
+use wire::frame::{self, tag::client as tag};
+use wire::frontend::{Bind, Describe, DescribeKind, Parse, Query};
+
+use super::{Context, HOLD_BYTES_MAX, Session};
+
+/// State that another backend would not have, whatever we repeat there.
+pub(super) const PINNING: Effects = Effects::UNTRACKED_STATE
+    .union(Effects::LISTEN)
+    .union(Effects::TEMP_OBJECT)
+    .union(Effects::ADVISORY_LOCK)
+    .union(Effects::HOLD_CURSOR)
+    .union(Effects::PREPARE);
+
+/// What a request is, as far as it can be seen.
+#[derive(Clone, Debug)]
+pub(super) struct Survey {
+    /// Bytes from the start of the input to the end of the request.
+    pub bytes: usize,
+    /// Of all its statements together.
+    pub class: Class,
+    /// The rule behind the class.
+    pub why: Why,
+    /// Of all its statements together.
+    pub effects: Effects,
+    /// All of it may run again.
+    pub rerunnable: bool,
+    /// Shape of its first statement.
+    pub shape: u64,
+    /// Of its first statement with hints.
+    pub hints: Option<sql::Hints>,
+    /// A transaction it opens, as far as said: `Some(read only?)`.
+    pub begins: Option<Option<bool>>,
+    /// It concerns our own settings, all of it (`Whole`) or part of it.
+    pub own: Own,
+    /// For a lone simple statement: its verdict.
+    pub simple: Option<Arc<Verdict>>,
+}
+
+/// How much of a request is about `highwater.*`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Own {
+    /// Nothing.
+    None,
+    /// Every statement.
+    Whole,
+    /// Some, with others: refused.
+    Mixed,
+}
+
+/// The result of looking ahead.
+pub(super) enum Outlook {
+    /// The request.
+    Request(Box<Survey>),
+    /// Its end is not there yet.
+    NeedInput,
+}
+
+impl Survey {
+    fn new() -> Self {
+        Survey {
+            bytes: 0,
+            class: Class::Reads,
+            why: Why::Empty,
+            effects: Effects::NONE,
+            rerunnable: true,
+            shape: 0,
+            hints: None,
+            begins: None,
+            own: Own::None,
+            simple: None,
+        }
+    }
+
+    /// A request nothing is known about.
+    fn unknown(bytes: usize, why: Why) -> Self {
+        Survey { bytes, class: Class::Unknown, why, rerunnable: false, ..Survey::new() }
+    }
+
+    /// Takes one more statement in.
+    fn add(&mut self, verdict: &Verdict, first: bool) {
+        if first || rank(verdict.class) > rank(self.class) {
+            self.class = verdict.class;
+            self.why = verdict.why;
+        }
+        if first {
+            self.shape = verdict.shape;
+        }
+        self.effects |= verdict.effects;
+        self.rerunnable &= verdict.rerunnable;
+        if self.hints.is_none() {
+            self.hints.clone_from(&verdict.hints);
+        }
+        if verdict.effects.contains(Effects::TRANSACTION)
+            && let Some(read_only) = verdict.details.iter().find_map(begin_of)
+        {
+            self.begins = Some(read_only);
+        }
+        let own = verdict.effects.contains(Effects::OWN);
+        self.own = match (first, self.own, own && verdict.statements == 1) {
+            (true, _, true) | (false, Own::Whole, true) => Own::Whole,
+            (true | false, Own::None, false) if !own => Own::None,
+            (true, _, false) if !own => Own::None,
+            _ => Own::Mixed,
+        };
+    }
+
+    /// The route a comment asks for.
+    pub(super) fn hinted_route(&self) -> Option<RouteHint> {
+        self.hints.as_ref().and_then(|h| h.route)
+    }
+
+    /// Would it tie the session to its backend?
+    pub(super) fn pins(&self) -> bool {
+        self.effects.intersects(PINNING)
+    }
+}
+
+fn rank(class: Class) -> u8 {
+    match class {
+        Class::Reads => 0,
+        Class::Unknown => 1,
+        Class::Writes => 2,
+    }
+}
+
+fn begin_of(detail: &Detail) -> Option<Option<bool>> {
+    match detail {
+        Detail::Begin { read_only, isolation, .. } => {
+            let serializable = *isolation == Some(sql::Isolation::Serializable);
+            Some(if serializable { Some(false) } else { *read_only })
+        }
+        _ => None,
+    }
+}
+
+impl Session {
+    /// Looks at the request that starts at `input[0]`, which has a valid header.
+    pub(super) fn survey(&mut self, input: &[u8], cx: &mut Context<'_>) -> Outlook {
+        let Ok(Some(header)) = frame::header(input) else { return Outlook::NeedInput };
+        match header.tag {
+            tag::QUERY => self.survey_query(input, header.total, cx),
+            tag::FUNCTION_CALL => Outlook::Request(Box::new(Survey::unknown(header.total, Why::UnknownFunction))),
+            _ => self.survey_batch(input, cx),
+        }
+    }
+
+    fn survey_query(&mut self, input: &[u8], total: usize, cx: &mut Context<'_>) -> Outlook {
+        if total > HOLD_BYTES_MAX {
+            return Outlook::Request(Box::new(Survey::unknown(total, Why::TooLong)));
+        }
+        let Some(message) = input.get(..total) else { return Outlook::NeedInput };
+        // A malformed Query goes to the primary, whose answer is the authoritative one.
+        let Ok(query) = Query::parse(message) else {
+            return Outlook::Request(Box::new(Survey::unknown(total, Why::Unparsable)));
+        };
+        let verdict = self.judge(query.text, cx);
+        let mut survey = Survey::new();
+        survey.bytes = total;
+        survey.add(&verdict, true);
+        survey.simple = Some(verdict);
+        Outlook::Request(Box::new(survey))
+    }
+
+    /// Walks over the messages of an extended request up to its Sync or Flush.
+    fn survey_batch(&mut self, input: &[u8], cx: &mut Context<'_>) -> Outlook {
+        let mut survey = Survey::new();
+        let mut at = 0;
+        let mut statements = 0;
+        // The last Parse of the batch for each name; batches with more than a few are rare.
+        let mut parsed: Vec<(&[u8], Arc<Verdict>)> = Vec::new();
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            let header = match frame::header(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) | Err(_) => return self.cut_short(survey, at, rest.len(), input.len()),
+            };
+            let Some(message) = rest.get(..header.total) else {
+                return self.cut_short(survey, at, header.total, input.len());
+            };
+            at += header.total;
+            let verdict = match header.tag {
+                tag::PARSE => Parse::parse(message).ok().map(|p| {
+                    let verdict = self.judge(p.query, cx);
+                    parsed.retain(|(name, _)| *name != p.name);
+                    parsed.push((p.name, Arc::clone(&verdict)));
+                    verdict
+                }),
+                tag::BIND => Bind::parse(message).ok().and_then(|b| self.bound(b.statement, &parsed, cx)),
+                tag::DESCRIBE => Describe::parse(message).ok().and_then(|d| match d.kind {
+                    DescribeKind::Statement => self.bound(d.name, &parsed, cx),
+                    DescribeKind::Portal => None,
+                }),
+                _ => None,
+            };
+            if let Some(verdict) = verdict {
+                survey.add(&verdict, statements == 0);
+                statements += 1;
+            }
+            if matches!(header.tag, tag::SYNC | tag::FLUSH | tag::QUERY) {
+                // A Query inside an unfinished batch is its own request.
+                survey.bytes = if header.tag == tag::QUERY { at - header.total } else { at };
+                return Outlook::Request(Box::new(survey));
+            }
+        }
+    }
+
+    /// The end of the batch is out of sight: wait for it, or call it unknown.
+    fn cut_short(&self, mut survey: Survey, at: usize, next: usize, seen: usize) -> Outlook {
+        if seen < HOLD_BYTES_MAX && at + next <= HOLD_BYTES_MAX {
+            return Outlook::NeedInput;
+        }
+        // At least the message whose head was seen belongs to it.
+        survey.bytes = at + next.max(1);
+        survey.class = Class::Unknown;
+        survey.why = Why::TooLong;
+        survey.rerunnable = false;
+        Outlook::Request(Box::new(survey))
+    }
+
+    /// What the statement of this name does: of this batch, or prepared before.
+    fn bound(&mut self, name: &[u8], parsed: &[(&[u8], Arc<Verdict>)], cx: &mut Context<'_>) -> Option<Arc<Verdict>> {
+        if let Some((_, verdict)) = parsed.iter().find(|(n, _)| *n == name) {
+            return Some(Arc::clone(verdict));
+        }
+        if let Some(verdict) = self.route.own.verdict(name) {
+            return Some(verdict);
+        }
+        let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
+        let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
+        match prepared {
+            Some(p) if p.judged_for == judged_for => Some(Arc::clone(&p.verdict)),
+            Some(p) => {
+                let statement = Arc::clone(&p.statement);
+                Some(self.judge(&statement.text, cx))
+            }
+            // Not ours: perhaps SQL PREPARE; it can only be on a pinned backend.
+            None => Some(Arc::new(Verdict::bare(Class::Unknown, Why::Execute))),
+        }
+    }
+}
