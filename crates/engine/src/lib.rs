@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod freshness;
 pub mod pool;
 pub mod route;
+pub mod session;
 pub mod time;
 pub mod view;

@@ -9,8 +9,8 @@ use crate::route::{self, Decision, Reason, Request, RouteMode, Target, Transacti
 use super::backend::Backend;
 use super::survey::{Outlook, Own, Survey};
 use super::{
-    Block, Context, Current, Event, HOLD_BYTES_MAX, Lease, Marks, PARSE_BYTES_MAX, Passing, Pin, Session, Side, Step, Want,
-    kind_of, side_of,
+    Block, Context, Current, Event, HOLD_BYTES_MAX, Lease, Marks, PARSE_BYTES_MAX, Passing, Pin, Session,
+    Side, Step, Want, kind_of, side_of,
 };
 
 /// What became of the message at the front of the input.
@@ -23,8 +23,17 @@ pub(super) enum Progress {
 
 impl Session {
     /// Bytes from the client, the first of them not consumed before. `backend` is the one it holds.
-    pub fn on_client(&mut self, input: &[u8], cx: &mut Context<'_>, mut backend: Option<&mut Backend>) -> Step {
-        debug_assert_eq!(backend.is_some(), self.node().is_some(), "the shell hands over exactly the backend that is held");
+    pub fn on_client(
+        &mut self,
+        input: &[u8],
+        cx: &mut Context<'_>,
+        mut backend: Option<&mut Backend>,
+    ) -> Step {
+        debug_assert_eq!(
+            backend.is_some(),
+            self.node().is_some(),
+            "the shell hands over exactly the backend that is held"
+        );
         let mut at = 0;
         loop {
             if at == input.len() {
@@ -76,7 +85,13 @@ impl Session {
     }
 
     /// A message while no backend is held.
-    fn next_without_backend(&mut self, input: &[u8], at: usize, header: Header, cx: &mut Context<'_>) -> Progress {
+    fn next_without_backend(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        header: Header,
+        cx: &mut Context<'_>,
+    ) -> Progress {
         match header.tag {
             tag::TERMINATE => Progress::Stop(Want::Close),
             tag::SYNC => {
@@ -89,7 +104,11 @@ impl Session {
             // What is left of a COPY that failed: PostgreSQL drops it too.
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.drop_message(input, at, header),
             tag::PARSE if header.total > PARSE_BYTES_MAX => {
-                self.refuse(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement to prepare is longer than 16 MiB", cx);
+                self.refuse(
+                    SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    "the statement to prepare is longer than 16 MiB",
+                    cx,
+                );
                 self.incoming.marks.set(Marks::SKIPPING);
                 self.drop_message(input, at, header)
             }
@@ -134,7 +153,8 @@ impl Session {
     /// A request is on its way: remember what it is.
     fn begin(&mut self, survey: &Survey, decision: Decision, cx: &mut Context<'_>) {
         self.incoming.current = Current {
-            reads: survey.class == sql::Class::Reads && !survey.effects.intersects(Effects::SET | Effects::TRANSACTION),
+            reads: survey.class == sql::Class::Reads
+                && !survey.effects.intersects(Effects::SET | Effects::TRANSACTION),
             rerunnable: survey.rerunnable,
             shape: survey.shape,
             started: cx.now,
@@ -194,7 +214,13 @@ impl Session {
 
     /// The wait is over without a backend: the request at the front of the input gets this error.
     /// Returns how much of the input that deals with.
-    pub fn on_wait_failed(&mut self, input: &[u8], code: SqlState, message: &str, cx: &mut Context<'_>) -> usize {
+    pub fn on_wait_failed(
+        &mut self,
+        input: &[u8],
+        code: SqlState,
+        message: &str,
+        cx: &mut Context<'_>,
+    ) -> usize {
         let Lease::Waiting { .. } = self.lease else { return 0 };
         self.lease = Lease::None;
         self.route.rerun = None;
@@ -257,7 +283,10 @@ impl Session {
 
     /// A message inside a block, or on a pinned backend: a new request is noted, and answered here if it is about us.
     fn next_in_block(&mut self, input: &[u8], header: Header, cx: &mut Context<'_>) -> Option<Progress> {
-        let starts = matches!(header.tag, tag::QUERY | tag::PARSE | tag::BIND | tag::FUNCTION_CALL | tag::DESCRIBE | tag::CLOSE);
+        let starts = matches!(
+            header.tag,
+            tag::QUERY | tag::PARSE | tag::BIND | tag::FUNCTION_CALL | tag::DESCRIBE | tag::CLOSE
+        );
         if !starts || self.incoming.marks.has(Marks::BATCH_OPEN) {
             return None;
         }
@@ -293,11 +322,15 @@ impl Session {
             Outlook::NeedInput => return Some(Progress::Stop(Want::Input)),
             Outlook::Request(survey) => survey,
         };
-        let Lease::Held { side, decision, .. } = self.lease else { return Some(Progress::Stop(Want::Answers)) };
+        let Lease::Held { side, decision, .. } = self.lease else {
+            return Some(Progress::Stop(Want::Answers));
+        };
         let plain = survey.effects.is_empty() && survey.hints.is_none() && survey.own == Own::None;
         let follows = match side {
             Side::Primary => survey.own == Own::None,
-            Side::Replica => plain && (survey.class == sql::Class::Reads || self.profile.mode == RouteMode::ReadOnly),
+            Side::Replica => {
+                plain && (survey.class == sql::Class::Reads || self.profile.mode == RouteMode::ReadOnly)
+            }
         };
         if !follows || (side == Side::Replica && cx.shared.learned.contains(survey.shape)) {
             return Some(Progress::Stop(Want::Answers));
@@ -320,7 +353,10 @@ impl Session {
             (Effects::HOLD_CURSOR, "a cursor WITH HOLD"),
             (Effects::PREPARE, "a statement prepared by SQL PREPARE"),
         ];
-        let what = what.iter().find(|(e, _)| effects.contains(*e)).map_or("settings that cannot be repeated", |(_, w)| w);
+        let what = what
+            .iter()
+            .find(|(e, _)| effects.contains(*e))
+            .map_or("settings that cannot be repeated", |(_, w)| w);
         self.pin = Some(Pin { what });
     }
 

@@ -14,7 +14,7 @@ use super::client::Progress;
 use super::owed::{Owed, Record};
 use super::parameters::{Change, same};
 use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
-use super::{Block, Context, Event, HOLD_BYTES_MAX, Lease, Marks, PREPARED_MAX, Passing, Session, Side, Want};
+use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, PREPARED_MAX, Passing, Session, Side, Want};
 
 /// A name no backend has: binding to it makes PostgreSQL say that the statement does not exist.
 const NO_SUCH: &[u8] = b"hw_none";
@@ -96,7 +96,13 @@ impl Session {
         }
     }
 
-    fn forward_query(&mut self, message: &[u8], header: Header, cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
+    fn forward_query(
+        &mut self,
+        message: &[u8],
+        header: Header,
+        cx: &mut Context<'_>,
+        backend: &mut Backend,
+    ) -> Sent {
         let verdict = match Query::parse(message) {
             Ok(query) if header.total <= HOLD_BYTES_MAX => self.judge(query.text, cx),
             Ok(_) | Err(_) => Arc::new(Verdict::bare(Class::Unknown, Why::TooLong)),
@@ -114,7 +120,9 @@ impl Session {
     fn forward_parse(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
         self.incoming.marks.set(Marks::BATCH_OPEN);
         cx.shared.events.push(Event::ParseReceived);
-        let Ok(parse) = Parse::parse(message) else { return self.forward_malformed(Owed::Parse { id: 0, shown: true }) };
+        let Ok(parse) = Parse::parse(message) else {
+            return self.forward_malformed(Owed::Parse { id: 0, shown: true });
+        };
         let verdict = self.judge(parse.query, cx);
         let refused = self.forbids(&verdict, backend);
         let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
@@ -149,7 +157,13 @@ impl Session {
     }
 
     /// Makes sure that the backend has the statement, or will have it before what comes next.
-    fn prepare(&mut self, statement: &Statement, shown: bool, cx: &mut Context<'_>, backend: &mut Backend) -> Preparation {
+    fn prepare(
+        &mut self,
+        statement: &Statement,
+        shown: bool,
+        cx: &mut Context<'_>,
+        backend: &mut Backend,
+    ) -> Preparation {
         let preparation = backend.known.prepare(statement.id);
         if let Preparation::CloseThenParse(old) = preparation {
             cx.to_backend.make(|out| {
@@ -169,7 +183,9 @@ impl Session {
     fn forward_bind(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
         self.incoming.marks.set(Marks::BATCH_OPEN);
         cx.shared.events.push(Event::BindReceived);
-        let Some((portal, name, rest)) = bind_names(message) else { return self.forward_malformed(Owed::Bind) };
+        let Some((portal, name, rest)) = bind_names(message) else {
+            return self.forward_malformed(Owed::Bind);
+        };
         let total = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
         let sent = match self.on_backend_as(name, cx, backend) {
             BackendName::AsIs => Sent::Unchanged,
@@ -186,7 +202,9 @@ impl Session {
 
     fn forward_describe(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
         self.incoming.marks.set(Marks::BATCH_OPEN);
-        let Ok(describe) = Describe::parse(message) else { return self.forward_malformed(Owed::DescribePortal) };
+        let Ok(describe) = Describe::parse(message) else {
+            return self.forward_malformed(Owed::DescribePortal);
+        };
         if describe.kind == DescribeKind::Portal {
             self.pipeline.push(Owed::DescribePortal);
             return Sent::Unchanged;
@@ -196,7 +214,8 @@ impl Session {
             BackendName::Other(id) => {
                 let name = id.map(backend_name);
                 let name = name.as_ref().map_or(NO_SUCH, |n| n.as_bytes());
-                cx.to_backend.make(|out| encode::describe(out, DescribeKind::Statement, name).expect("a short name"));
+                cx.to_backend
+                    .make(|out| encode::describe(out, DescribeKind::Statement, name).expect("a short name"));
                 Sent::Replaced
             }
         };
@@ -233,7 +252,9 @@ impl Session {
 
     fn forward_close(&mut self, message: &[u8], _cx: &mut Context<'_>) -> Sent {
         self.incoming.marks.set(Marks::BATCH_OPEN);
-        let Ok(close) = Close::parse(message) else { return self.forward_malformed(Owed::Close { shown: true }) };
+        let Ok(close) = Close::parse(message) else {
+            return self.forward_malformed(Owed::Close { shown: true });
+        };
         if close.kind == DescribeKind::Statement && !close.name.is_empty() {
             let ours = self.names.named.remove(close.name).is_some();
             if ours || self.pin.is_none() {
@@ -299,8 +320,9 @@ impl Session {
             return Permit::Refused;
         }
         self.note_pin(verdict.effects);
-        if verdict.effects.intersects(Effects::SET.union(Effects::TRANSACTION).union(Effects::DISCARD).union(Effects::DEALLOCATE))
-        {
+        if verdict.effects.intersects(
+            Effects::SET.union(Effects::TRANSACTION).union(Effects::DISCARD).union(Effects::DEALLOCATE),
+        ) {
             self.incoming.marks.set(Marks::BARRIER);
         }
         for detail in &verdict.details {
@@ -311,7 +333,8 @@ impl Session {
                 }),
                 Detail::SetSessionCharacteristics { read_only } => {
                     if let Some(on) = read_only {
-                        let text = format!("SET default_transaction_read_only = {}", if *on { "on" } else { "off" });
+                        let text =
+                            format!("SET default_transaction_read_only = {}", if *on { "on" } else { "off" });
                         let name = "default_transaction_read_only".to_owned();
                         self.settings.pending.push(Change::Set { name, text });
                     } else {
@@ -330,15 +353,17 @@ impl Session {
 
     /// Would this let a read-only session write on the primary?
     fn forbids(&self, verdict: &Verdict, backend: &Backend) -> bool {
-        if self.profile.mode != RouteMode::ReadOnly || backend.side == Side::Replica || verdict.effects.is_empty() {
+        if self.profile.mode != RouteMode::ReadOnly
+            || backend.side == Side::Replica
+            || verdict.effects.is_empty()
+        {
             return false;
         }
         verdict.effects.contains(Effects::UNTRACKED_STATE)
             || verdict.details.iter().any(|detail| match detail {
                 Detail::Begin { read_only, .. } => *read_only == Some(false),
-                Detail::SetTransaction { read_only, .. } | Detail::SetSessionCharacteristics { read_only } => {
-                    *read_only == Some(false)
-                }
+                Detail::SetTransaction { read_only, .. }
+                | Detail::SetSessionCharacteristics { read_only } => *read_only == Some(false),
                 Detail::Set { name, .. } => name.ends_with("transaction_read_only"),
                 Detail::ResetAll | Detail::DiscardAll => self.pin.is_some(),
                 _ => false,
@@ -354,7 +379,8 @@ impl Session {
         backend.applied = Arc::clone(&self.settings.tracked);
         if !sql.is_empty() {
             backend.unnamed = None;
-            cx.to_backend.make(|out| encode::query(out, &sql).expect("settings came as texts without zero bytes"));
+            cx.to_backend
+                .make(|out| encode::query(out, &sql).expect("settings came as texts without zero bytes"));
             self.pipeline.push(Owed::Hidden);
         }
     }
@@ -370,11 +396,6 @@ impl Session {
         for _ in 0..deferred.messages {
             self.pipeline.push(Owed::Hidden);
         }
-    }
-
-    /// Is the held backend a replica's?
-    pub(super) fn on_replica(&self) -> bool {
-        self.lease.is_held_on(Side::Replica) || matches!(self.lease, Lease::Held { side: Side::Replica, .. })
     }
 }
 

@@ -12,14 +12,20 @@ use super::{Block, Context, Deferred, Event, Marks, Session, Step, Want};
 
 impl Session {
     /// Answers the request here, if it can be. Returns how much of the input that deals with.
-    pub(super) fn answer_locally(&mut self, input: &[u8], survey: &Survey, cx: &mut Context<'_>) -> Option<usize> {
+    pub(super) fn answer_locally(
+        &mut self,
+        input: &[u8],
+        survey: &Survey,
+        cx: &mut Context<'_>,
+    ) -> Option<usize> {
         if let Block::Lost { told } = self.block {
             return Some(self.answer_in_lost_block(input, survey, told, cx));
         }
         match survey.own {
             Own::Whole => return Some(self.answer_own(input, survey, cx)),
             Own::Mixed => {
-                let message = "highwater settings cannot share a message or a pipeline batch with other statements";
+                let message =
+                    "highwater settings cannot share a message or a pipeline batch with other statements";
                 return Some(self.refuse_request(input, SqlState::FEATURE_NOT_SUPPORTED, message, cx));
             }
             Own::None => {}
@@ -33,7 +39,13 @@ impl Session {
     }
 
     /// A BEGIN by itself: answer it, and send it with the first statement, when the node can be chosen.
-    fn defer(&mut self, input: &[u8], survey: &Survey, verdict: &Verdict, cx: &mut Context<'_>) -> Option<usize> {
+    fn defer(
+        &mut self,
+        input: &[u8],
+        survey: &Survey,
+        verdict: &Verdict,
+        cx: &mut Context<'_>,
+    ) -> Option<usize> {
         let [Detail::Begin { read_only, isolation, .. }] = verdict.details.as_slice() else { return None };
         let message = input.get(..survey.bytes)?;
         let tag = if starts_with_start(message) { "START TRANSACTION" } else { "BEGIN" };
@@ -45,7 +57,13 @@ impl Session {
     }
 
     /// SET TRANSACTION, COMMIT or ROLLBACK before the first statement of a deferred block.
-    fn extend_deferred(&mut self, input: &[u8], survey: &Survey, verdict: &Verdict, cx: &mut Context<'_>) -> Option<usize> {
+    fn extend_deferred(
+        &mut self,
+        input: &[u8],
+        survey: &Survey,
+        verdict: &Verdict,
+        cx: &mut Context<'_>,
+    ) -> Option<usize> {
         let Block::Deferred(deferred) = &mut self.block else { return None };
         let tag = match verdict.details.as_slice() {
             [Detail::SetTransaction { read_only, isolation }] => {
@@ -73,7 +91,13 @@ impl Session {
     }
 
     /// The block's backend is gone: only its end is accepted.
-    fn answer_in_lost_block(&mut self, input: &[u8], survey: &Survey, told: bool, cx: &mut Context<'_>) -> usize {
+    fn answer_in_lost_block(
+        &mut self,
+        input: &[u8],
+        survey: &Survey,
+        told: bool,
+        cx: &mut Context<'_>,
+    ) -> usize {
         let ends = survey.effects.contains(Effects::TRANSACTION)
             && survey.simple.as_ref().is_some_and(|v| {
                 matches!(v.details.as_slice(), [Detail::Rollback { .. } | Detail::Commit { .. }])
@@ -90,15 +114,27 @@ impl Session {
         }
         self.block = Block::Lost { told: true };
         let (code, message) = if told {
-            (SqlState::IN_FAILED_TRANSACTION, "current transaction is aborted, commands ignored until end of transaction block")
+            (
+                SqlState::IN_FAILED_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )
         } else {
-            (SqlState::SERIALIZATION_FAILURE, "the node of this transaction was lost; the transaction has been rolled back")
+            (
+                SqlState::SERIALIZATION_FAILURE,
+                "the node of this transaction was lost; the transaction has been rolled back",
+            )
         };
         self.refuse_request(input, code, message, cx)
     }
 
     /// Refuses the request at the front of the input, whole: up to its Sync, now or when it comes.
-    pub(super) fn refuse_request(&mut self, input: &[u8], code: SqlState, message: &str, cx: &mut Context<'_>) -> usize {
+    pub(super) fn refuse_request(
+        &mut self,
+        input: &[u8],
+        code: SqlState,
+        message: &str,
+        cx: &mut Context<'_>,
+    ) -> usize {
         self.refuse(code, message, cx);
         match frame::header(input) {
             Ok(Some(header)) if matches!(header.tag, tag::QUERY | tag::FUNCTION_CALL) => {
@@ -120,7 +156,8 @@ impl Session {
     pub(super) fn refuse(&mut self, code: SqlState, message: &str, cx: &mut Context<'_>) {
         cx.shared.events.push(Event::OwnError(code));
         cx.to_client.make(|out| {
-            let error = ErrorReply { severity: Severity::Error, sqlstate: code, message, detail: None, hint: None };
+            let error =
+                ErrorReply { severity: Severity::Error, sqlstate: code, message, detail: None, hint: None };
             encode::error_response(out, &error);
         });
     }

@@ -43,7 +43,7 @@ use crate::time::Instant;
 use crate::view::{NodeId, View};
 
 pub use backend::{Backend, Side};
-pub use own::check as check_own;
+pub use own::{Refusal, check as check_own};
 pub use pieces::{Piece, Pieces};
 pub use rerun::Learned;
 
@@ -99,8 +99,21 @@ pub struct Context<'a> {
     pub to_client: &'a mut Pieces,
 }
 
+impl Shared {
+    /// Nothing remembered yet; the memo may grow to this many bytes.
+    pub fn new(memo_bytes_max: usize) -> Self {
+        Shared {
+            memo: Memo::new(memo_bytes_max),
+            statements: Statements::default(),
+            learned: Learned::default(),
+            balance: Balance::default(),
+            events: Vec::new(),
+        }
+    }
+}
+
 /// What the sessions of one worker share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     /// Verdicts by text.
     pub memo: Memo,
@@ -224,9 +237,17 @@ struct Deferred {
 enum Lease {
     None,
     /// A node is chosen (or awaited) for the request at the front of the input.
-    Waiting { decision: Decision, budget: usize, since: Instant },
+    Waiting {
+        decision: Decision,
+        budget: usize,
+        since: Instant,
+    },
     /// A backend of this node is ours.
-    Held { node: NodeId, side: Side, decision: Decision },
+    Held {
+        node: NodeId,
+        side: Side,
+        decision: Decision,
+    },
 }
 
 /// The request whose messages are being sent on.
@@ -360,8 +381,7 @@ struct RouteMemory {
 impl Session {
     /// A session that has just logged in. `startup` are the settings of its start-up message.
     pub fn new(profile: Profile, startup: &[(String, String)]) -> Self {
-        let wishes =
-            Wishes { level: profile.level, max_staleness: profile.max_staleness, route: None };
+        let wishes = Wishes { level: profile.level, max_staleness: profile.max_staleness, route: None };
         let settings = startup.iter().filter(|(name, _)| !name.starts_with("highwater."));
         let mut tracked = Tracked::from_startup(settings.map(|(n, v)| (n.as_str(), v.as_str())));
         if profile.mode == RouteMode::ReadOnly {
@@ -533,12 +553,6 @@ impl Incoming {
             marks: Marks(0),
             current: Current { reads: false, rerunnable: false, shape: 0, started: Instant::START },
         }
-    }
-}
-
-impl Lease {
-    fn is_held_on(self, side: Side) -> bool {
-        matches!(self, Lease::Held { side: s, .. } if s == side)
     }
 }
 

@@ -43,13 +43,20 @@ pub(crate) enum Owed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Record {
     /// Everything in it was a read.
-    pub reads: bool,
+    pub(crate) reads: bool,
     /// It may run again without anybody noticing.
-    pub rerunnable: bool,
+    pub(crate) rerunnable: bool,
     /// When it was routed.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Its shape, to learn from a refusal.
-    pub shape: u64,
+    pub(crate) shape: u64,
+}
+
+/// Whether the messages of unanswered requests are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Keeping {
+    All,
+    Nothing,
 }
 
 /// Answers due, and the requests kept for running again.
@@ -63,13 +70,13 @@ pub(crate) struct Pipeline {
     /// Bytes of `held` that belong to the request being sent on.
     open_bytes: usize,
     /// More was sent than is held: nothing can run again until all is answered.
-    unheld: bool,
+    keeping: Keeping,
     /// An ErrorResponse has come for the request at the front.
-    pub failed: bool,
+    pub(crate) failed: bool,
     /// Part of the answer at the front has gone to the client.
-    pub begun: bool,
+    pub(crate) begun: bool,
     /// Bytes of a long backend message that still go to the client, or are dropped.
-    pub passing: super::Passing,
+    pub(crate) passing: super::Passing,
 }
 
 impl Default for Pipeline {
@@ -79,7 +86,7 @@ impl Default for Pipeline {
             held: Vec::new(),
             held_requests: VecDeque::new(),
             open_bytes: 0,
-            unheld: false,
+            keeping: Keeping::All,
             failed: false,
             begun: false,
             passing: super::Passing::None,
@@ -89,41 +96,49 @@ impl Default for Pipeline {
 
 impl Pipeline {
     /// Will something come that carries the result of a statement?
-    pub fn expects_result(&self) -> bool {
+    pub(crate) fn expects_result(&self) -> bool {
         self.owed.iter().any(|o| matches!(o, Owed::Query(_) | Owed::Execute | Owed::Sync(_)))
     }
 
     /// Is every answer there?
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.owed.is_empty()
     }
 
     /// The next answer due.
-    pub fn front(&self) -> Option<Owed> {
+    pub(crate) fn front(&self) -> Option<Owed> {
         self.owed.front().copied()
     }
 
     /// One more answer is due.
-    pub fn push(&mut self, owed: Owed) {
+    pub(crate) fn push(&mut self, owed: Owed) {
         self.owed.push_back(owed);
     }
 
     /// The answer at the front is complete.
-    pub fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.owed.pop_front();
     }
 
     /// Is any request's end among the answers due?
-    pub fn requests(&self) -> impl Iterator<Item = Record> + '_ {
+    pub(crate) fn requests(&self) -> impl Iterator<Item = Record> + '_ {
         self.owed.iter().filter_map(|o| match o {
             Owed::Query(r) | Owed::Sync(r) => Some(*r),
-            Owed::Hidden | Owed::Parse { .. } | Owed::ParseAnswered | Owed::Bind | Owed::DescribeStatement
-            | Owed::DescribePortal | Owed::Execute | Owed::Close { .. } | Owed::CloseAnswered | Owed::CopyEnd => None,
+            Owed::Hidden
+            | Owed::Parse { .. }
+            | Owed::ParseAnswered
+            | Owed::Bind
+            | Owed::DescribeStatement
+            | Owed::DescribePortal
+            | Owed::Execute
+            | Owed::Close { .. }
+            | Owed::CloseAnswered
+            | Owed::CopyEnd => None,
         })
     }
 
     /// An error came inside an extended batch: nothing up to its Sync will be answered.
-    pub fn drop_to_sync(&mut self) {
+    pub(crate) fn drop_to_sync(&mut self) {
         while let Some(front) = self.owed.front() {
             if matches!(front, Owed::Sync(_)) {
                 break;
@@ -134,7 +149,7 @@ impl Pipeline {
 
     /// The backend has gone into COPY FROM STDIN and will ignore Syncs up to the end of the data
     /// (PostgreSQL's protocol document, "COPY Operations"). Is the end on its way already?
-    pub fn on_copy_in(&mut self) -> CopyInput {
+    pub(crate) fn on_copy_in(&mut self) -> CopyInput {
         let mut kept = VecDeque::with_capacity(self.owed.len());
         let mut ended = CopyInput::Running;
         for (i, owed) in self.owed.drain(..).enumerate() {
@@ -149,8 +164,8 @@ impl Pipeline {
     }
 
     /// Keeps a message of the request being sent on.
-    pub fn hold(&mut self, message: &[u8], max: usize) {
-        if self.unheld || self.held.len() + message.len() > max {
+    pub(crate) fn hold(&mut self, message: &[u8], max: usize) {
+        if self.keeping == Keeping::Nothing || self.held.len() + message.len() > max {
             self.unhold();
         } else {
             self.held.extend_from_slice(message);
@@ -159,23 +174,23 @@ impl Pipeline {
     }
 
     /// What goes on now is not kept: nothing can run again until all is answered.
-    pub fn unhold(&mut self) {
-        self.unheld = true;
+    pub(crate) fn unhold(&mut self) {
+        self.keeping = Keeping::Nothing;
         self.held.clear();
         self.held_requests.clear();
         self.open_bytes = 0;
     }
 
     /// The request being sent on has its last message.
-    pub fn end_of_request(&mut self) {
-        if !self.unheld {
+    pub(crate) fn end_of_request(&mut self) {
+        if self.keeping == Keeping::All {
             self.held_requests.push_back(self.open_bytes);
             self.open_bytes = 0;
         }
     }
 
     /// The request at the front is answered to the end.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.failed = false;
         self.begun = false;
         if let Some(bytes) = self.held_requests.pop_front() {
@@ -187,7 +202,7 @@ impl Pipeline {
     }
 
     /// All that was sent is answered, though the batch is not at its end.
-    pub fn settle_part(&mut self) {
+    pub(crate) fn settle_part(&mut self) {
         self.begun = false;
         self.clear_held();
     }
@@ -200,23 +215,23 @@ impl Pipeline {
         }
         self.held_requests.clear();
         self.open_bytes = 0;
-        self.unheld = false;
+        self.keeping = Keeping::All;
     }
 
     /// Are the messages of everything unanswered kept, so that they could run again?
-    pub fn is_held(&self) -> bool {
-        !self.unheld && !self.held.is_empty()
+    pub(crate) fn is_held(&self) -> bool {
+        self.keeping == Keeping::All && !self.held.is_empty()
     }
 
     /// Takes the kept messages and forgets every answer due.
-    pub fn take_held(&mut self) -> Vec<u8> {
+    pub(crate) fn take_held(&mut self) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);
         self.reset();
         held
     }
 
     /// Forgets everything: the backend is gone.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.owed.clear();
         self.failed = false;
         self.begun = false;
@@ -225,7 +240,7 @@ impl Pipeline {
     }
 
     /// Gives memory of a burst back.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.owed.capacity() > 64 {
             self.owed.shrink_to(8);
         }

@@ -58,17 +58,22 @@ pub fn check(name: &str, value: &str) -> Result<(), Refusal> {
 fn wished(mut wishes: Wishes, name: &str, value: Option<&str>, default: Wishes) -> Result<Wishes, Refusal> {
     let bad = |expected: &str| {
         let given = value.unwrap_or_default();
-        (SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for highwater.{name}: \"{given}\"; it takes {expected}"))
+        (
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("invalid value for highwater.{name}: \"{given}\"; it takes {expected}"),
+        )
     };
     match (name, value) {
         ("consistency", None) => wishes.level = default.level,
         ("consistency", Some(v)) => {
             let level = Level::from_name(&v.to_ascii_lowercase());
-            wishes.level = level.ok_or_else(|| bad("eventual, bounded, session, causal, global or strong"))?;
+            wishes.level =
+                level.ok_or_else(|| bad("eventual, bounded, session, causal, global or strong"))?;
         }
         ("max_staleness", None) => wishes.max_staleness = default.max_staleness,
         ("max_staleness", Some(v)) => {
-            wishes.max_staleness = duration(v).ok_or_else(|| bad("a time with its unit, such as 500ms, 10s or 2min"))?;
+            wishes.max_staleness =
+                duration(v).ok_or_else(|| bad("a time with its unit, such as 500ms, 10s or 2min"))?;
         }
         ("route", None) => wishes.route = default.route,
         ("route", Some(v)) => {
@@ -86,7 +91,12 @@ fn wished(mut wishes: Wishes, name: &str, value: Option<&str>, default: Wishes) 
 
 fn unknown(name: &str) -> Refusal {
     let names = SETTINGS.map(|s| format!("highwater.{s}")).join(", ");
-    (SqlState::UNDEFINED_OBJECT, format!("there is no setting highwater.{name}; there are {names} and, for SHOW, highwater.last_route"))
+    (
+        SqlState::UNDEFINED_OBJECT,
+        format!(
+            "there is no setting highwater.{name}; there are {names} and, for SHOW, highwater.last_route"
+        ),
+    )
 }
 
 /// A time with its unit, as in PostgreSQL's settings.
@@ -139,7 +149,8 @@ impl Survey {
 impl Session {
     /// Sets one of the own settings; `local` until the end of the block.
     pub(super) fn set_own(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), Refusal> {
-        let default = Wishes { level: self.profile.level, max_staleness: self.profile.max_staleness, route: None };
+        let default =
+            Wishes { level: self.profile.level, max_staleness: self.profile.max_staleness, route: None };
         let before = if local { self.wishes() } else { self.wishes };
         let after = wished(before, name, value, default)?;
         if local {
@@ -185,7 +196,12 @@ impl Session {
     }
 
     /// One message of an extended request about own settings.
-    fn answer_own_message(&mut self, received: u8, message: &[u8], cx: &mut Context<'_>) -> Result<(), Refusal> {
+    fn answer_own_message(
+        &mut self,
+        received: u8,
+        message: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
         let malformed = |_| (SqlState::PROTOCOL_VIOLATION, "malformed message".to_owned());
         match received {
             tag::PARSE => {
@@ -275,13 +291,19 @@ impl Session {
             }
             [Detail::ShowOwn { name }] => {
                 let row = self.show_own(name, cx)?;
-                let values: Vec<Option<&[u8]>> = row.iter().map(|v| v.as_deref().map(str::as_bytes)).collect();
+                let values: Vec<Option<&[u8]>> =
+                    row.iter().map(|v| v.as_deref().map(str::as_bytes)).collect();
                 cx.to_client.make(|out| {
                     encode::data_row(out, &values).expect("a few short values");
                     encode::command_complete(out, "SHOW");
                 });
             }
-            _ => return Err((SqlState::FEATURE_NOT_SUPPORTED, "this highwater statement is not known".to_owned())),
+            _ => {
+                return Err((
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "this highwater statement is not known".to_owned(),
+                ));
+            }
         }
         Ok(())
     }
@@ -295,7 +317,9 @@ impl Session {
             "route" => match (self.profile.mode, wishes.route) {
                 (RouteMode::Auto, None | Some(RouteHint::Auto)) => "auto".to_owned(),
                 (RouteMode::Auto, Some(RouteHint::Primary)) | (RouteMode::Primary, _) => "primary".to_owned(),
-                (RouteMode::Auto, Some(RouteHint::Replica)) | (RouteMode::ReadOnly, _) => "replica".to_owned(),
+                (RouteMode::Auto, Some(RouteHint::Replica)) | (RouteMode::ReadOnly, _) => {
+                    "replica".to_owned()
+                }
             },
             "last_route" => return Ok(self.last_route(cx)),
             _ => return Err(unknown(name)),
@@ -308,10 +332,12 @@ impl Session {
         let last = self.route.last;
         let node = last.node.and_then(|id| cx.view.node(id));
         let on_replica = last.side == Some(Side::Replica);
-        let staleness = node.filter(|_| on_replica).and_then(|n| n.fresh_as_of).map(|t| cx.now.since(t).as_millis());
+        let staleness =
+            node.filter(|_| on_replica).and_then(|n| n.fresh_as_of).map(|t| cx.now.since(t).as_millis());
         vec![
             node.map(|n| n.name.to_string()),
-            last.side.map(|side| if side == Side::Replica { "replica".to_owned() } else { "primary".to_owned() }),
+            last.side
+                .map(|side| if side == Side::Replica { "replica".to_owned() } else { "primary".to_owned() }),
             last.decision.map(|d| d.reason.name().to_owned()),
             Some(self.wishes().level.name().to_owned()),
             staleness.map(|ms| ms.to_string()),

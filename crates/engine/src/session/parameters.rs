@@ -106,7 +106,11 @@ pub fn same(a: &Arc<Tracked>, b: &Arc<Tracked>) -> bool {
 /// A string literal that is safe with standard_conforming_strings on and off.
 fn quoted(value: &str) -> String {
     let doubled = value.replace('\'', "''");
-    if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+    if doubled.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
 }
 
 /// A setting's name, each part quoted.

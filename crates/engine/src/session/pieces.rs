@@ -64,9 +64,12 @@ impl Pieces {
 
     /// Number of bytes in all pieces.
     pub fn len(&self) -> usize {
-        self.list.iter().map(|p| match *p {
-            Piece::Input { start, end } | Piece::Made { start, end } => end - start,
-        }).sum()
+        self.list
+            .iter()
+            .map(|p| match *p {
+                Piece::Input { start, end } | Piece::Made { start, end } => end - start,
+            })
+            .sum()
     }
 
     /// Lets `input[start..end]` pass.

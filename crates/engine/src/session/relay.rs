@@ -1,10 +1,10 @@
 //! Bytes from the backend: forward, swallow, or answer in their place. Looks at headers, not bodies.
 
 use wire::backend::{CommandComplete, ReadyForQuery};
+use wire::encode;
 use wire::error_response::ErrorFields;
 use wire::frame::{self, Header, tag::backend as tag};
 use wire::sqlstate::SqlState;
-use wire::encode;
 
 use crate::route::{Reason, RouteMode};
 
@@ -51,7 +51,10 @@ impl Session {
                     }
                 }
             }
-            let whole = !matches!(header.tag, tag::DATA_ROW | tag::COPY_DATA | tag::ROW_DESCRIPTION | tag::FUNCTION_CALL_RESPONSE);
+            let whole = !matches!(
+                header.tag,
+                tag::DATA_ROW | tag::COPY_DATA | tag::ROW_DESCRIPTION | tag::FUNCTION_CALL_RESPONSE
+            );
             if whole && input.len() - at < header.total {
                 if header.total > REPORT_BYTES_MAX {
                     return Step { consumed: at, want: self.on_garbage(backend, cx) };
@@ -87,7 +90,14 @@ impl Session {
     }
 
     /// One message. `Some`: the conversation needs something else now.
-    fn on_message(&mut self, input: &[u8], at: usize, header: Header, cx: &mut Context<'_>, backend: &mut Backend) -> Option<Want> {
+    fn on_message(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        header: Header,
+        cx: &mut Context<'_>,
+        backend: &mut Backend,
+    ) -> Option<Want> {
         let n = header.total.min(input.len() - at);
         let message = &input[at..at + n];
         self.say_answered(cx);
@@ -151,14 +161,26 @@ impl Session {
                 backend.known.on_parsed(id);
                 (true, if shown { Advance::Show } else { Advance::Swallow })
             }
-            (Owed::Close { shown }, tag::CLOSE_COMPLETE) => (true, if shown { Advance::Show } else { Advance::Swallow }),
+            (Owed::Close { shown }, tag::CLOSE_COMPLETE) => {
+                (true, if shown { Advance::Show } else { Advance::Swallow })
+            }
             (Owed::Bind, tag::BIND_COMPLETE) => (true, Advance::Show),
             (Owed::DescribeStatement, tag::PARAMETER_DESCRIPTION) => (false, Advance::Show),
-            (Owed::DescribeStatement | Owed::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => (true, Advance::Show),
-            (Owed::Execute, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED) => (true, Advance::Show),
-            (Owed::Execute, tag::DATA_ROW | tag::COPY_IN | tag::COPY_OUT | tag::COPY_BOTH | tag::COPY_DATA | tag::COPY_DONE) => {
-                (false, Advance::Show)
+            (Owed::DescribeStatement | Owed::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => {
+                (true, Advance::Show)
             }
+            (Owed::Execute, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED) => {
+                (true, Advance::Show)
+            }
+            (
+                Owed::Execute,
+                tag::DATA_ROW
+                | tag::COPY_IN
+                | tag::COPY_OUT
+                | tag::COPY_BOTH
+                | tag::COPY_DATA
+                | tag::COPY_DONE,
+            ) => (false, Advance::Show),
             _ => (false, Advance::OutOfStep),
         };
         if done {
@@ -168,15 +190,30 @@ impl Session {
     }
 
     /// ReadyForQuery of a request of the client's.
-    fn on_ready(&mut self, message: &[u8], front: Owed, cx: &mut Context<'_>, backend: &mut Backend) -> Option<Want> {
-        let (Owed::Query(record) | Owed::Sync(record)) = front else { return Some(self.on_garbage(backend, cx)) };
+    fn on_ready(
+        &mut self,
+        message: &[u8],
+        front: Owed,
+        cx: &mut Context<'_>,
+        backend: &mut Backend,
+    ) -> Option<Want> {
+        let (Owed::Query(record) | Owed::Sync(record)) = front else {
+            return Some(self.on_garbage(backend, cx));
+        };
         let Ok(ready) = ReadyForQuery::parse(message) else { return Some(self.on_garbage(backend, cx)) };
         cx.to_client.make(|out| encode::ready_for_query(out, ready.status));
         self.settle(record, ready.status, cx, backend)
     }
 
     /// An ErrorResponse.
-    fn on_error(&mut self, input: &[u8], at: usize, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Option<Want> {
+    fn on_error(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        message: &[u8],
+        cx: &mut Context<'_>,
+        backend: &mut Backend,
+    ) -> Option<Want> {
         let fields = ErrorFields::parse(message).ok();
         let code = fields.as_ref().and_then(ErrorFields::sqlstate);
         if fields.as_ref().is_none_or(ErrorFields::is_fatal) {
@@ -185,7 +222,10 @@ impl Session {
             return None;
         }
         cx.shared.events.push(Event::NodeError(code));
-        if backend.side == Side::Primary && code == Some(SqlState::READ_ONLY_TRANSACTION) && self.profile.mode != RouteMode::ReadOnly {
+        if backend.side == Side::Primary
+            && code == Some(SqlState::READ_ONLY_TRANSACTION)
+            && self.profile.mode != RouteMode::ReadOnly
+        {
             cx.shared.events.push(Event::PrimaryRefusedWrite(backend.node));
         }
         match self.pipeline.front() {
@@ -245,7 +285,11 @@ impl Session {
     /// The backend sends what nobody asked for: it can't be trusted any more.
     fn on_garbage(&mut self, backend: &mut Backend, cx: &mut Context<'_>) -> Want {
         backend.spent = true;
-        self.end_fatally(SqlState::PROTOCOL_VIOLATION, "the node broke the protocol; the session was ended to be safe", cx)
+        self.end_fatally(
+            SqlState::PROTOCOL_VIOLATION,
+            "the node broke the protocol; the session was ended to be safe",
+            cx,
+        )
     }
 
     /// Could the request at the front run again, as nothing of its answer has gone out?
@@ -263,8 +307,14 @@ impl Session {
             let rest = input.get(at..).unwrap_or_default();
             let Ok(Some(header)) = frame::header(rest) else { break };
             match header.tag {
-                tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::CLOSE_COMPLETE | tag::PARAMETER_DESCRIPTION
-                | tag::ROW_DESCRIPTION | tag::NO_DATA | tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS => {}
+                tag::PARSE_COMPLETE
+                | tag::BIND_COMPLETE
+                | tag::CLOSE_COMPLETE
+                | tag::PARAMETER_DESCRIPTION
+                | tag::ROW_DESCRIPTION
+                | tag::NO_DATA
+                | tag::NOTICE_RESPONSE
+                | tag::PARAMETER_STATUS => {}
                 tag::ERROR_RESPONSE if rest.len() >= header.total => {
                     let code = ErrorFields::parse(&rest[..header.total]).ok().and_then(|f| f.sqlstate());
                     return self.judge_refusal(code, at + header.total);
@@ -277,7 +327,11 @@ impl Session {
             }
             at += header.total;
         }
-        if input.len() > WITHHELD_BYTES_MAX || !self.pipeline.expects_result() { Opening::Answer } else { Opening::Wait }
+        if input.len() > WITHHELD_BYTES_MAX || !self.pipeline.expects_result() {
+            Opening::Answer
+        } else {
+            Opening::Wait
+        }
     }
 }
 

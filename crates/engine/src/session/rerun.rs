@@ -79,7 +79,13 @@ impl Session {
     }
 
     /// Takes everything unanswered back, to run it on another node.
-    pub(super) fn run_again(&mut self, input: &[u8], end: usize, why: (Reason, bool), cx: &mut Context<'_>) -> Step {
+    pub(super) fn run_again(
+        &mut self,
+        input: &[u8],
+        end: usize,
+        why: (Reason, bool),
+        cx: &mut Context<'_>,
+    ) -> Step {
         let (reason, learn) = why;
         let requests = self.pipeline.requests().count();
         if learn && let Some(record) = self.pipeline.requests().next() {
@@ -87,7 +93,8 @@ impl Session {
         }
         // With one request, and its ReadyForQuery the last thing here, the backend owes nothing more.
         let ready = frame::header(&input[end..]).ok().flatten();
-        let ready = ready.filter(|h| h.tag == frame::tag::backend::READY_FOR_QUERY && end + h.total == input.len());
+        let ready =
+            ready.filter(|h| h.tag == frame::tag::backend::READY_FOR_QUERY && end + h.total == input.len());
         let in_step = requests == 1 && ready.is_some() && !self.incoming.marks.has(Marks::BATCH_OPEN);
         self.take_back(reason, cx);
         Step { consumed: input.len(), want: Want::Rerun { in_step } }
@@ -116,7 +123,7 @@ impl Session {
         let again = backend.side == Side::Replica
             && !self.pipeline.begun
             && self.pipeline.is_held()
-            && !matches!(self.pipeline.front(), None)
+            && !self.pipeline.is_empty()
             && self.pipeline.requests().all(|r| r.rerunnable)
             && self.incoming.current.rerunnable;
         if again {
@@ -144,9 +151,15 @@ impl Session {
             (false, _) => Block::None,
         };
         let (code, message) = if wrote && waiting {
-            (SqlState::STATEMENT_COMPLETION_UNKNOWN, "the connection to the node was lost; whether the statement took effect is not known")
+            (
+                SqlState::STATEMENT_COMPLETION_UNKNOWN,
+                "the connection to the node was lost; whether the statement took effect is not known",
+            )
         } else {
-            (SqlState::SERIALIZATION_FAILURE, "the connection to the node was lost before the statement was answered; nothing it did was kept")
+            (
+                SqlState::SERIALIZATION_FAILURE,
+                "the connection to the node was lost before the statement was answered; nothing it did was kept",
+            )
         };
         let mut failed = self.pipeline.failed;
         let ends = self.pipeline.requests().count();
@@ -177,7 +190,13 @@ impl Session {
     pub fn end_fatally(&mut self, code: SqlState, message: &str, cx: &mut Context<'_>) -> Want {
         cx.shared.events.push(Event::OwnError(code));
         cx.to_client.make(|out| {
-            let error = encode::ErrorReply { severity: encode::Severity::Fatal, sqlstate: code, message, detail: None, hint: None };
+            let error = encode::ErrorReply {
+                severity: encode::Severity::Fatal,
+                sqlstate: code,
+                message,
+                detail: None,
+                hint: None,
+            };
             encode::error_response(out, &error);
         });
         Want::Close

@@ -158,7 +158,11 @@ impl Known {
 
     /// The statement used longest ago whose Parse is not on the way.
     fn least_recent(&self) -> Option<u64> {
-        self.by_id.iter().filter(|(_, known)| !known.pending).min_by_key(|(_, known)| known.tick).map(|(&id, _)| id)
+        self.by_id
+            .iter()
+            .filter(|(_, known)| !known.pending)
+            .min_by_key(|(_, known)| known.tick)
+            .map(|(&id, _)| id)
     }
 }
 

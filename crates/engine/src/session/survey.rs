@@ -23,25 +23,25 @@ pub(super) const PINNING: Effects = Effects::UNTRACKED_STATE
 #[derive(Clone, Debug)]
 pub(super) struct Survey {
     /// Bytes from the start of the input to the end of the request.
-    pub bytes: usize,
+    pub(super) bytes: usize,
     /// Of all its statements together.
-    pub class: Class,
+    pub(super) class: Class,
     /// The rule behind the class.
-    pub why: Why,
+    pub(super) why: Why,
     /// Of all its statements together.
-    pub effects: Effects,
+    pub(super) effects: Effects,
     /// All of it may run again.
-    pub rerunnable: bool,
+    pub(super) rerunnable: bool,
     /// Shape of its first statement.
-    pub shape: u64,
+    pub(super) shape: u64,
     /// Of its first statement with hints.
-    pub hints: Option<sql::Hints>,
+    pub(super) hints: Option<sql::Hints>,
     /// A transaction it opens, as far as said: `Some(read only?)`.
-    pub begins: Option<Option<bool>>,
+    pub(super) begins: Option<Option<bool>>,
     /// It concerns our own settings, all of it (`Whole`) or part of it.
-    pub own: Own,
+    pub(super) own: Own,
     /// For a lone simple statement: its verdict.
-    pub simple: Option<Arc<Verdict>>,
+    pub(super) simple: Option<Arc<Verdict>>,
 }
 
 /// How much of a request is about `highwater.*`.
@@ -147,7 +147,9 @@ impl Session {
         let Ok(Some(header)) = frame::header(input) else { return Outlook::NeedInput };
         match header.tag {
             tag::QUERY => self.survey_query(input, header.total, cx),
-            tag::FUNCTION_CALL => Outlook::Request(Box::new(Survey::unknown(header.total, Why::UnknownFunction))),
+            tag::FUNCTION_CALL => {
+                Outlook::Request(Box::new(Survey::unknown(header.total, Why::UnknownFunction)))
+            }
             _ => self.survey_batch(input, cx),
         }
     }
@@ -226,7 +228,12 @@ impl Session {
     }
 
     /// What the statement of this name does: of this batch, or prepared before.
-    fn bound(&mut self, name: &[u8], parsed: &[(&[u8], Arc<Verdict>)], cx: &mut Context<'_>) -> Option<Arc<Verdict>> {
+    fn bound(
+        &mut self,
+        name: &[u8],
+        parsed: &[(&[u8], Arc<Verdict>)],
+        cx: &mut Context<'_>,
+    ) -> Option<Arc<Verdict>> {
         if let Some((_, verdict)) = parsed.iter().find(|(n, _)| *n == name) {
             return Some(Arc::clone(verdict));
         }
