@@ -310,8 +310,9 @@ impl Pool {
 
     /// Other settings: what is above the new size is closed as soon as nobody uses it.
     pub fn resize(&mut self, now: Instant, settings: Settings) {
-        self.advance(now);
+        // First of all: nothing may be connected by the old limit any more.
         self.settings = settings;
+        self.advance(now);
         while self.live() > self.settings.size {
             let Some((slot, _)) = self.slots.oldest_idle() else { break };
             self.slots.take_this_idle(slot);
@@ -387,6 +388,7 @@ impl Pool {
     fn close(&mut self, slot: SlotId) {
         self.slots.condemn(slot);
         self.actions.push_back(Action::Close(slot));
+        self.connect_more();
     }
 
     fn expire_waiters(&mut self) {
