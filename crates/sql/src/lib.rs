@@ -43,7 +43,7 @@ mod verdict;
 
 pub use catalogue::{Arity, Catalogue, CatalogueBuilder, Persistence, RelationKind, Volatility};
 pub use class::{Class, Effects, Why};
-pub use memo::{Memo, MemoCounters, hash};
+pub use memo::{KEPT_TEXT_BYTES_MAX, Memo, MemoCounters, hash};
 pub use search_path::SearchPath;
 pub use split::split;
 pub use verdict::{Detail, Hints, Isolation, RouteHint, SetValue, Verdict};
