@@ -28,6 +28,12 @@ impl Clock {
         // One nanosecond on, so that `Instant::START` is before everything that happened.
         Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1))
     }
+
+    /// The time of day, to be shown to people: nothing is decided by it, because it may jump.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn wall(&self) -> std::time::SystemTime {
+        std::time::SystemTime::now()
+    }
 }
 
 impl Default for Clock {
