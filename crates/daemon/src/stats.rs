@@ -128,3 +128,37 @@ impl Default for WorkerStats {
         }
     }
 }
+
+impl Histogram {
+    /// Its counters, in a fixed order.
+    fn counters(&self) -> impl Iterator<Item = &Counter> {
+        self.buckets.iter().chain([&self.sum_us])
+    }
+}
+
+impl WorkerStats {
+    /// Every counter, in a fixed order, so that workers can be added up.
+    pub fn counters(&self) -> Vec<&Counter> {
+        let single = [
+            &self.reads_on_replica,
+            &self.reads_on_primary,
+            &self.writes,
+            &self.transactions,
+            &self.reruns,
+            &self.errors,
+            &self.own_errors,
+            &self.bytes_received,
+            &self.bytes_sent,
+            &self.parses_received,
+            &self.parses_sent,
+            &self.binds,
+            &self.memo_hits,
+            &self.memo_misses,
+            &self.clients,
+            &self.backends,
+        ];
+        let times = [&self.replica_time, &self.primary_time, &self.wait_time];
+        let times = times.into_iter().flat_map(Histogram::counters);
+        self.decisions.iter().chain(single).chain(times).collect()
+    }
+}

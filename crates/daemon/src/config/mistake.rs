@@ -125,7 +125,7 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 /// The valid name nearest to `written`, if it is near enough to have been meant: a quarter of its letters may differ.
-pub(super) fn nearest<'n>(written: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(written: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // Longer than any name by far: nobody meant one of ours.
     if written.len() > 64 {
         return None;

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use mistake::nearest;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use reference::{json_schema, reference};
 pub use settings::{

@@ -1,0 +1,227 @@
+//! The state as JSON. Shapes are made here and nowhere else; `/api/v1/status` is what `highwater status --json` prints.
+//!
+//! Fields are added, never renamed or removed, within `v1`. What is unknown is null, never zero.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use engine::route::Reason;
+use serde_json::{Map, Value, json};
+
+use super::page;
+use crate::mail::PoolRow;
+use crate::overview::{AdminWorld, ClusterRow, NodeRow, Overview, VERSION};
+use crate::stats::{BUCKETS_US, Histogram};
+
+/// `/api/v1/status`.
+pub(super) async fn status(State(world): State<Arc<AdminWorld>>) -> Response {
+    page::json(StatusCode::OK, &status_of(&world.overview().await))
+}
+
+/// `/api/v1/cluster`.
+pub(super) async fn cluster(State(world): State<Arc<AdminWorld>>) -> Response {
+    let overview = world.overview().await;
+    let clusters: Vec<_> = overview.clusters.iter().map(|cluster| cluster_of(cluster, &overview)).collect();
+    page::json(StatusCode::OK, &json!({ "clusters": clusters }))
+}
+
+/// `/api/v1/pools`.
+pub(super) async fn pools(State(world): State<Arc<AdminWorld>>) -> Response {
+    page::json(StatusCode::OK, &json!({ "pools": pools_of(&world.overview().await) }))
+}
+
+/// `/api/v1/stats`.
+pub(super) async fn stats(State(world): State<Arc<AdminWorld>>) -> Response {
+    page::json(StatusCode::OK, &stats_of(&world.overview().await))
+}
+
+/// The shape that CONTRACT fixes for `status --json`.
+fn status_of(overview: &Overview) -> Value {
+    let nodes =
+        overview.clusters.iter().flat_map(|cluster| cluster.nodes.iter().map(|node| node_of(node, cluster)));
+    json!({
+        "version": VERSION,
+        "uptime_ms": millis(Duration::from_nanos(overview.now.as_nanos())),
+        "nodes": nodes.collect::<Vec<_>>(),
+        "pools": pools_of(overview),
+        "reads": reads_of(overview),
+        "reasons": reasons_of(overview),
+        "clients": overview.totals.clients.value(),
+        "backends": overview.totals.backends.value(),
+    })
+}
+
+fn node_of(node: &NodeRow, cluster: &ClusterRow) -> Value {
+    json!({
+        "name": &*node.node.name,
+        "cluster": cluster.name,
+        "address": node.address(),
+        "role": node.role(),
+        "timeline": node.view.timeline.map(|timeline| timeline.0),
+        "state": node.state(),
+        "staleness_ms": node.staleness.map(millis_exact),
+        "lag_bytes": if node.is_primary { Some(0) } else { node.view.lag_bytes },
+        "position": node.view.position.map(|lsn| lsn.to_string()),
+        "drained": node.view.drained,
+        "serves_reads": node.view.serves_reads(),
+        "receiver": node.status.receiver.as_ref().map(|receiver| receiver.name().to_owned()),
+        "replay_paused": node.status.replay_paused,
+        "server_version": node.status.server_version.as_deref(),
+        "probe_ms": node.status.probe_time.map(millis_exact),
+        "error": node.status.last_error,
+    })
+}
+
+fn cluster_of(cluster: &ClusterRow, overview: &Overview) -> Value {
+    let newest_write = cluster.newest_write.map(|at| millis(overview.now.since(at)));
+    json!({
+        "name": cluster.name,
+        "primary": cluster.primary().map(|node| node.node.name.to_string()),
+        "epoch": cluster.epoch,
+        "newest_write_ms_ago": newest_write,
+        "nodes": cluster.nodes.iter().map(|node| node_of(node, cluster)).collect::<Vec<_>>(),
+    })
+}
+
+fn pools_of(overview: &Overview) -> Vec<Value> {
+    overview.snapshot.pools.iter().map(|pool| pool_of(pool, overview)).collect()
+}
+
+fn pool_of(pool: &PoolRow, overview: &Overview) -> Value {
+    let node = overview.node(pool.node);
+    json!({
+        "database": pool.database,
+        "user": &*pool.user,
+        "node": node.map(|node| node.node.name.to_string()),
+        "role": node.map(NodeRow::role),
+        "mode": pool.mode,
+        "size": pool.size,
+        "clients_active": pool.clients_active,
+        "clients_waiting": pool.clients_waiting,
+        "backends_active": pool.backends_active,
+        "backends_idle": pool.backends_idle,
+        "backends_connecting": pool.backends_connecting,
+        "wait_max_ms": pool.wait_max_us as f64 / 1e3,
+    })
+}
+
+fn reads_of(overview: &Overview) -> Value {
+    json!({
+        "replica": overview.totals.reads_on_replica.value(),
+        "primary": overview.totals.reads_on_primary.value(),
+        "share": overview.replica_share(),
+    })
+}
+
+fn reasons_of(overview: &Overview) -> Value {
+    let counts = Reason::ALL.iter().map(|&reason| {
+        (reason.name().to_owned(), Value::from(overview.totals.decisions[reason as usize].value()))
+    });
+    Value::Object(counts.collect::<Map<_, _>>())
+}
+
+fn stats_of(overview: &Overview) -> Value {
+    let totals = &overview.totals;
+    json!({
+        "version": VERSION,
+        "uptime_ms": millis(Duration::from_nanos(overview.now.as_nanos())),
+        "reads": reads_of(overview),
+        "writes": totals.writes.value(),
+        "transactions": totals.transactions.value(),
+        "reasons": reasons_of(overview),
+        "reruns": totals.reruns.value(),
+        "errors": { "all": totals.errors.value(), "own": totals.own_errors.value() },
+        "bytes": { "received": totals.bytes_received.value(), "sent": totals.bytes_sent.value() },
+        "prepared": {
+            "parses_received": totals.parses_received.value(),
+            "parses_sent": totals.parses_sent.value(),
+            "binds": totals.binds.value(),
+        },
+        "memo": { "hits": totals.memo_hits.value(), "misses": totals.memo_misses.value() },
+        "clients": totals.clients.value(),
+        "backends": totals.backends.value(),
+        "times": {
+            "replica": histogram_of(&totals.replica_time),
+            "primary": histogram_of(&totals.primary_time),
+            "wait": histogram_of(&totals.wait_time),
+        },
+        "process": {
+            "cpu_seconds": overview.process.cpu_seconds,
+            "resident_bytes": overview.process.resident_bytes,
+            "open_fds": overview.process.open_fds,
+        },
+    })
+}
+
+fn histogram_of(histogram: &Histogram) -> Value {
+    let counts: Vec<u64> = histogram.buckets.iter().map(crate::stats::Counter::value).collect();
+    json!({
+        "count": histogram.count(),
+        "sum_us": histogram.sum_us.value(),
+        "bounds_us": BUCKETS_US,
+        "buckets": counts,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds with microseconds behind the point.
+fn millis_exact(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overview::example;
+
+    #[test]
+    fn the_status_has_the_shape_that_tools_rely_on() {
+        let status = status_of(&example::overview());
+        let nodes = status["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 3);
+        for key in ["name", "address", "role", "timeline", "state", "staleness_ms", "lag_bytes"] {
+            assert!(nodes.iter().all(|node| node.get(key).is_some()), "{key}");
+        }
+        assert_eq!(
+            (&nodes[1]["name"], &nodes[1]["address"], &nodes[1]["role"], &nodes[1]["state"]),
+            (&json!("two"), &json!("10.0.0.1:5433"), &json!("replica"), &json!("up"))
+        );
+        assert_eq!((&nodes[1]["staleness_ms"], &nodes[1]["lag_bytes"]), (&json!(250.0), &json!(96)));
+        assert_eq!(status["reads"], json!({ "replica": 3, "primary": 1, "share": 0.75 }));
+        assert_eq!(status["reasons"]["fresh_replica"], 3);
+        assert_eq!(status["pools"][0]["node"], "two");
+        assert_eq!(status["version"], VERSION);
+    }
+
+    #[test]
+    fn the_unknown_is_null_and_not_zero() {
+        let status = status_of(&example::overview());
+        let down = &status["nodes"][2];
+        assert_eq!((&down["staleness_ms"], &down["lag_bytes"]), (&Value::Null, &Value::Null));
+        assert_eq!(down["state"], "down");
+    }
+
+    #[test]
+    fn before_the_first_read_there_is_no_share() {
+        let mut overview = example::overview();
+        overview.totals = Arc::default();
+        assert_eq!(status_of(&overview)["reads"]["share"], Value::Null);
+    }
+
+    #[test]
+    fn stats_hold_a_count_for_every_bucket() {
+        let stats = stats_of(&example::overview());
+        let wait = &stats["times"]["wait"];
+        assert_eq!(
+            wait["buckets"].as_array().unwrap().len(),
+            wait["bounds_us"].as_array().unwrap().len() + 1
+        );
+        assert_eq!(wait["count"], 2);
+    }
+}

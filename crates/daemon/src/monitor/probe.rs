@@ -1,0 +1,418 @@
+//! One probe of one node: the statements, and what their rows say.
+//!
+//! A probe states facts of one moment. Whether they make a node primary, fresh or gone is judged in `engine::cluster`.
+//!
+//! Three statements, by how fast their answers change. [`FACTS`] is asked in every probe and costs the node about 12 µs;
+//! [`SLOW_FACTS`] reads the control file, so it is asked every [`SLOW_EVERY`]; [`SIZES`] once per connection. Each works
+//! for an ordinary role, on PostgreSQL 14 to 18, on a primary and on a replica; a role with `pg_monitor` also sees the
+//! WAL receiver, whose timeline is exact where the control file's lags.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::cluster::{ProbeFault, Report};
+use engine::time::Instant;
+use engine::view::Incarnation;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Config, NoTls, Statement};
+use wire::lsn::{Lsn, Timeline};
+
+use crate::clock::Clock;
+use crate::incarnation;
+use crate::spawn;
+use crate::world::Node;
+
+/// Longest time to connect, log in and prepare.
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Longest time for the answer to a probe.
+pub(crate) const PROBE_MAX: Duration = Duration::from_millis(500);
+/// How old the slow facts may be.
+pub(crate) const SLOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Role, position and timeline in one row.
+///
+/// The role is read once, in a subquery that the planner may not flatten (its function is volatile), so that a promotion
+/// between two columns can't pair "in recovery" with an insert position. Functions that raise in the other role stand in
+/// CASE branches; all are volatile or take a volatile argument, so that none is evaluated while planning. The receiver's
+/// timeline stands behind the replay position because columns are evaluated in order: a timeline read later than the
+/// position can only be one that contains it.
+const FACTS: &str = "SELECT r, \
+    CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
+    CASE WHEN r THEN NULL ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END, \
+    CASE WHEN r THEN (SELECT received_tli FROM pg_stat_get_wal_receiver()) END \
+    FROM (SELECT pg_is_in_recovery() AS r) AS role";
+
+/// Both timelines of the control file are those of WAL that this replica has replayed: at most the one it is on.
+const SLOW_FACTS: &str = "SELECT \
+    greatest(m.min_recovery_end_timeline, c.timeline_id), \
+    w.pid IS NOT NULL, w.status, \
+    CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END, \
+    {incarnation} \
+    FROM pg_control_recovery() AS m CROSS JOIN pg_control_checkpoint() AS c \
+    LEFT JOIN pg_stat_get_wal_receiver() AS w ON true";
+
+const SIZES: &str = "SELECT s.system_identifier, i.wal_block_size, i.bytes_per_wal_segment, \
+    current_setting('server_version') \
+    FROM pg_control_system() AS s CROSS JOIN pg_control_init() AS i";
+
+/// What the row of [`FACTS`] says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Facts {
+    pub(crate) in_recovery: bool,
+    /// Replayed (in recovery) or inserted; [`Lsn::INVALID`] before a replica has replayed anything.
+    pub(crate) position: Lsn,
+    /// Read from the node's own state in memory; none where it can't be seen.
+    pub(crate) timeline: Option<Timeline>,
+}
+
+/// What the row of [`SLOW_FACTS`] says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SlowFacts {
+    /// Of the control file: never newer than the truth.
+    pub(crate) timeline: Option<Timeline>,
+    pub(crate) receiver: Receiver,
+    /// Replay is paused, or a pause was asked for.
+    pub(crate) replay_paused: bool,
+    pub(crate) incarnation: Incarnation,
+}
+
+/// What is known of a node's WAL receiver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Receiver {
+    /// There is none: a primary, or a replica that gets nothing.
+    Absent,
+    /// There is one, and the role may not see more (it lacks `pg_monitor`).
+    Hidden,
+    /// There is one in this state (`pg_stat_wal_receiver.status`).
+    State(Arc<str>),
+}
+
+impl Receiver {
+    /// Whether WAL comes in, as far as can be seen.
+    fn is_streaming(&self) -> bool {
+        match self {
+            Receiver::Absent => false,
+            Receiver::Hidden => true,
+            Receiver::State(state) => &**state == "streaming",
+        }
+    }
+
+    /// The word for tables.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Receiver::Absent => "none",
+            Receiver::Hidden => "running",
+            Receiver::State(state) => state,
+        }
+    }
+}
+
+/// What doesn't change on a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) system_identifier: u64,
+    pub(crate) wal_block_bytes: u32,
+    pub(crate) wal_segment_bytes: u32,
+    /// As `SHOW server_version` prints it.
+    pub(crate) version: Arc<str>,
+}
+
+/// One answered probe.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Answer {
+    /// Read before the statement was sent.
+    pub(crate) asked: Instant,
+    /// Read when its row was there.
+    pub(crate) answered: Instant,
+    pub(crate) facts: Facts,
+    pub(crate) slow: SlowFacts,
+    pub(crate) sizes: Sizes,
+}
+
+impl Answer {
+    /// As the engine takes it.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            in_recovery: self.facts.in_recovery,
+            position: self.facts.position,
+            timeline: self.facts.timeline.or(self.slow.timeline),
+            incarnation: self.slow.incarnation,
+            system_identifier: Some(self.sizes.system_identifier),
+            receiving: Some(self.slow.receiver.is_streaming()),
+            replay_paused: self.slow.replay_paused,
+            wal_block_size: self.sizes.wal_block_bytes,
+            wal_segment_size: self.sizes.wal_segment_bytes,
+        }
+    }
+}
+
+/// Why a probe has no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    pub(crate) fault: ProbeFault,
+    /// For the log and the tables: one line.
+    pub(crate) message: String,
+}
+
+/// How the monitor logs in.
+#[derive(Clone)]
+pub(crate) struct Login {
+    config: Config,
+}
+
+impl Login {
+    /// A login to this node, to this database.
+    pub(crate) fn new(node: &Node, user: &str, password: Option<&[u8]>, database: &str) -> Login {
+        let mut config = Config::new();
+        config
+            .host(&node.host)
+            .port(node.port)
+            .user(user)
+            .dbname(database)
+            .application_name("highwater monitor")
+            .ssl_mode(SslMode::Disable)
+            .connect_timeout(CONNECT_MAX)
+            .keepalives(true)
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3);
+        if let Some(password) = password {
+            config.password(password);
+        }
+        Login { config }
+    }
+
+    /// Connects. The second value is ready when the connection has ended; it ends when the client is dropped.
+    pub(crate) async fn connect(&self) -> Result<(Client, oneshot::Receiver<()>), Failure> {
+        let (client, connection) = in_time(CONNECT_MAX, self.config.connect(NoTls)).await?;
+        let (open, ended) = oneshot::channel();
+        spawn::task("monitor connection", async move {
+            // Whoever waits for an answer on it gets the error.
+            let _error = connection.await;
+            drop(open);
+        });
+        Ok((client, ended))
+    }
+}
+
+/// A connection ready to probe.
+pub(crate) struct Prober {
+    client: Client,
+    ended: oneshot::Receiver<()>,
+    facts: Statement,
+    slow: Statement,
+    sizes: Sizes,
+    last_slow: Option<(Instant, bool, SlowFacts)>,
+}
+
+impl Prober {
+    /// Connects and prepares.
+    pub(crate) async fn connect(login: &Login) -> Result<Prober, Failure> {
+        let (client, ended) = login.connect().await?;
+        let ready = async {
+            client.batch_execute("SET statement_timeout = '2s'; SET jit = off").await?;
+            let facts = client.prepare(FACTS).await?;
+            let slow = client.prepare(&SLOW_FACTS.replace("{incarnation}", incarnation::EXPRESSION)).await?;
+            let row = client.query_one(SIZES, &[]).await?;
+            Ok((facts, slow, row))
+        };
+        let (facts, slow, row) = in_time(CONNECT_MAX, ready).await?;
+        let sizes = sizes(&row).map_err(Failure::from)?;
+        Ok(Prober { client, ended, facts, slow, sizes, last_slow: None })
+    }
+
+    /// Ready when the node, or something between, has ended the connection.
+    pub(crate) async fn ended(&mut self) {
+        let _closed = (&mut self.ended).await;
+    }
+
+    /// Asks once.
+    pub(crate) async fn probe(&mut self, clock: Clock) -> Result<Answer, Failure> {
+        let asked = clock.now();
+        let row = in_time(PROBE_MAX, self.client.query_one(&self.facts, &[])).await?;
+        let answered = clock.now();
+        let facts = facts(&row).map_err(Failure::from)?;
+        let slow = self.slow_facts(facts.in_recovery, answered).await?;
+        Ok(Answer { asked, answered, facts, slow, sizes: self.sizes.clone() })
+    }
+
+    async fn slow_facts(&mut self, in_recovery: bool, now: Instant) -> Result<SlowFacts, Failure> {
+        if let Some((at, role, known)) = &self.last_slow
+            && now.since(*at) < SLOW_EVERY
+            && *role == in_recovery
+        {
+            return Ok(known.clone());
+        }
+        let row = in_time(PROBE_MAX, self.client.query_one(&self.slow, &[])).await?;
+        let slow = slow_facts(&row).map_err(Failure::from)?;
+        self.last_slow = Some((now, in_recovery, slow.clone()));
+        Ok(slow)
+    }
+}
+
+fn facts(row: &tokio_postgres::Row) -> Result<Facts, tokio_postgres::Error> {
+    let in_recovery: bool = row.try_get(0)?;
+    let position: Option<PgLsn> = row.try_get(1)?;
+    let walfile: Option<&str> = row.try_get(2)?;
+    let received: Option<i32> = row.try_get(3)?;
+    Ok(Facts {
+        in_recovery,
+        position: position.map_or(Lsn::INVALID, |lsn| Lsn(u64::from(lsn))),
+        timeline: if in_recovery {
+            timeline(received)
+        } else {
+            walfile.and_then(Timeline::from_walfile_name)
+        },
+    })
+}
+
+fn slow_facts(row: &tokio_postgres::Row) -> Result<SlowFacts, tokio_postgres::Error> {
+    let has_receiver: bool = row.try_get(1)?;
+    let status: Option<&str> = row.try_get(2)?;
+    let pause: Option<&str> = row.try_get(3)?;
+    let incarnation: &str = row.try_get(4)?;
+    Ok(SlowFacts {
+        timeline: timeline(row.try_get(0)?),
+        receiver: match (has_receiver, status) {
+            (false, _) => Receiver::Absent,
+            (true, None) => Receiver::Hidden,
+            (true, Some(status)) => Receiver::State(status.into()),
+        },
+        replay_paused: pause.is_some_and(|state| state != "not paused"),
+        incarnation: incarnation::from_text(incarnation.as_bytes()),
+    })
+}
+
+/// Timeline 0 is PostgreSQL's "none".
+fn timeline(id: Option<i32>) -> Option<Timeline> {
+    id.and_then(|id| u32::try_from(id).ok()).filter(|&id| id != 0).map(Timeline)
+}
+
+fn sizes(row: &tokio_postgres::Row) -> Result<Sizes, tokio_postgres::Error> {
+    let bytes = |index| -> Result<u32, tokio_postgres::Error> {
+        // Sizes are powers of two up to 1 GiB; 0 makes `normalise` change nothing.
+        Ok(u32::try_from(row.try_get::<_, i32>(index)?).unwrap_or(0))
+    };
+    Ok(Sizes {
+        system_identifier: row.try_get::<_, i64>(0)?.cast_unsigned(),
+        wal_block_bytes: bytes(1)?,
+        wal_segment_bytes: bytes(2)?,
+        version: row.try_get::<_, &str>(3)?.into(),
+    })
+}
+
+async fn in_time<T>(
+    max: Duration,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    match timeout(max, work).await {
+        Ok(outcome) => outcome.map_err(Failure::from),
+        Err(_) => Err(Failure {
+            fault: ProbeFault::TimedOut,
+            message: format!("no answer within {} ms", max.as_millis()),
+        }),
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        if let Some(db) = error.as_db_error() {
+            return Failure {
+                fault: fault_of(db.code()),
+                message: format!("{} ({})", db.message(), db.code().code()),
+            };
+        }
+        // The error's own text is only its stage ("error connecting to server"); its source says why.
+        let source = std::error::Error::source(&error);
+        let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+        let fault = match io.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => ProbeFault::Refused,
+            Some(io::ErrorKind::TimedOut) => ProbeFault::TimedOut,
+            Some(_) => ProbeFault::Reset,
+            None if error.is_closed() => ProbeFault::Reset,
+            None => ProbeFault::Other,
+        };
+        Failure { fault, message: source.map_or_else(|| error.to_string(), ToString::to_string) }
+    }
+}
+
+/// SQLSTATEs that say something about the node itself; PostgreSQL's `errcodes.txt`.
+fn fault_of(code: &SqlState) -> ProbeFault {
+    match code.code() {
+        "57P03" => ProbeFault::NotReady,
+        "57P01" | "57P02" => ProbeFault::Reset,
+        "57014" => ProbeFault::TimedOut,
+        "3D000" => ProbeFault::Credentials,
+        code if code.starts_with("28") => ProbeFault::Credentials,
+        _ => ProbeFault::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(in_recovery: bool, memory: Option<u32>, file: Option<u32>) -> Answer {
+        Answer {
+            asked: Instant::START,
+            answered: Instant::START,
+            facts: Facts { in_recovery, position: Lsn(0x600_0028), timeline: memory.map(Timeline) },
+            slow: SlowFacts {
+                timeline: file.map(Timeline),
+                receiver: Receiver::Absent,
+                replay_paused: false,
+                incarnation: Incarnation(1),
+            },
+            sizes: Sizes {
+                system_identifier: 1,
+                wal_block_bytes: 8192,
+                wal_segment_bytes: 16 << 20,
+                version: "15.20".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_report_holds_what_was_answered_and_nothing_else() {
+        let report = answer(false, Some(7), Some(6)).report();
+        assert_eq!(report.position, Lsn(0x600_0028), "the engine takes the page header off");
+        assert_eq!((report.in_recovery, report.system_identifier), (false, Some(1)));
+        assert_eq!((report.wal_block_size, report.wal_segment_size), (8192, 16 << 20));
+        assert_eq!(report.receiving, Some(false));
+    }
+
+    #[test]
+    fn the_timeline_in_memory_is_believed_before_the_control_files() {
+        assert_eq!(answer(true, Some(2), Some(1)).report().timeline, Some(Timeline(2)));
+        assert_eq!(answer(true, None, Some(1)).report().timeline, Some(Timeline(1)));
+        assert_eq!(answer(true, None, None).report().timeline, None);
+    }
+
+    #[test]
+    fn no_timeline_is_not_timeline_zero() {
+        assert_eq!(timeline(Some(0)), None);
+        assert_eq!(timeline(Some(-1)), None);
+        assert_eq!(timeline(Some(3)), Some(Timeline(3)));
+    }
+
+    #[test]
+    fn a_receiver_that_may_not_be_seen_counts_as_streaming_and_a_stopped_one_does_not() {
+        assert!(Receiver::Hidden.is_streaming());
+        assert!(Receiver::State("streaming".into()).is_streaming());
+        assert!(!Receiver::State("stopping".into()).is_streaming());
+        assert!(!Receiver::Absent.is_streaming());
+    }
+
+    #[test]
+    fn a_node_that_starts_or_refuses_the_login_is_not_gone() {
+        assert_eq!(fault_of(&SqlState::from_code("57P03")), ProbeFault::NotReady);
+        assert_eq!(fault_of(&SqlState::from_code("53300")), ProbeFault::Other);
+        assert_eq!(fault_of(&SqlState::from_code("57P01")), ProbeFault::Reset);
+        assert_eq!(fault_of(&SqlState::from_code("28P01")), ProbeFault::Credentials);
+    }
+}

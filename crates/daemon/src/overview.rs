@@ -1,0 +1,448 @@
+//! Everything the console, the HTTP pages and the metrics may show, gathered at one moment.
+//!
+//! [`AdminWorld`] is what they are given: shared state to look at and a queue for what they ask for. [`Overview`] is plain data,
+//! so that tables, metrics and JSON are pure functions of it. Nothing here decides or changes anything.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use engine::freshness::Level;
+use engine::pool::PoolMode;
+use engine::time::Instant;
+use engine::view::{Health, NodeId, NodeView, Role, View};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::mail::{PoolRow, Snapshot, ToWorker, WorkerHandle};
+use crate::monitor::{MonitorHandle, NodeStatus};
+use crate::stats::WorkerStats;
+use crate::world::{Cluster, Database, Node};
+
+/// This release.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Longest wait for a worker's snapshot: one that is late is left out.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(1);
+
+/// Averages are over at least this long (`stats_period` of PgBouncer).
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// What the console and the HTTP server work with. Built by `run`.
+pub(crate) struct AdminWorld {
+    clock: Clock,
+    /// Replaced whole on reload.
+    pub(crate) served: ArcSwap<Served>,
+    workers: Vec<WorkerHandle>,
+    stats: Vec<Arc<WorkerStats>>,
+    /// To `run`.
+    pub(crate) orders: mpsc::Sender<Order>,
+    periods: Mutex<Periods>,
+}
+
+/// What is served under the settings in force.
+pub(crate) struct Served {
+    /// The clusters, in the order of the settings.
+    pub(crate) clusters: Vec<Watched>,
+    /// The databases known by name, in the order of the settings.
+    pub(crate) databases: Vec<Arc<Database>>,
+    /// Every setting with its value; no secret among them.
+    pub(crate) settings: Vec<SettingRow>,
+    /// Users that may log in, as far as they are listed.
+    pub(crate) users: Vec<Arc<str>>,
+    /// Of these, the ones that may use the console.
+    pub(crate) admin_users: Vec<Arc<str>>,
+}
+
+/// A cluster with its monitor.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) monitor: MonitorHandle,
+}
+
+/// What an operator asks of `run`.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Read the settings again; the answer is what is wrong with them.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// Finish what is running, and end.
+    Shutdown,
+}
+
+/// A setting as `SHOW CONFIG` shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SettingRow {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) default: Option<String>,
+    /// Whether a reload applies a new value.
+    pub(crate) changeable: bool,
+}
+
+impl AdminWorld {
+    /// A world in which these workers run.
+    pub(crate) fn new(
+        clock: Clock,
+        served: Served,
+        workers: Vec<(WorkerHandle, Arc<WorkerStats>)>,
+        orders: mpsc::Sender<Order>,
+    ) -> AdminWorld {
+        let (workers, stats) = workers.into_iter().unzip();
+        let start = (clock.now(), Arc::new(WorkerStats::default()));
+        AdminWorld {
+            clock,
+            served: ArcSwap::from_pointee(served),
+            workers,
+            stats,
+            orders,
+            periods: Mutex::new(Periods { older: start.clone(), newer: start }),
+        }
+    }
+
+    /// The node of this name, with the monitor that watches it.
+    pub(crate) fn find_node(&self, name: &str) -> Option<(NodeId, MonitorHandle)> {
+        let served = self.served.load();
+        served.clusters.iter().find_map(|watched| {
+            let node = watched.cluster.nodes.iter().find(|node| &*node.name == name)?;
+            Some((node.id, watched.monitor.clone()))
+        })
+    }
+
+    /// Everything at this moment.
+    pub(crate) async fn overview(&self) -> Overview {
+        let snapshot = self.snapshot().await;
+        let now = self.clock.now();
+        let served = self.served.load();
+        let totals = Arc::new(sum(&self.stats));
+        Overview {
+            now,
+            wall: self.clock.wall(),
+            clusters: served.clusters.iter().map(|watched| watched.cluster_row(now)).collect(),
+            databases: served.databases.iter().map(|database| DatabaseRow::of(database)).collect(),
+            settings: served.settings.clone(),
+            users: served.users.clone(),
+            period: self.period(now, &totals),
+            totals,
+            snapshot,
+            process: Process::read(),
+        }
+    }
+
+    /// What all workers have; one that doesn't answer in time is left out.
+    async fn snapshot(&self) -> Snapshot {
+        let mut all = Snapshot::default();
+        for worker in &self.workers {
+            let (tell, told) = oneshot::channel();
+            if !worker.send(ToWorker::Snapshot(tell)).await {
+                continue;
+            }
+            if let Ok(Ok(one)) = timeout(SNAPSHOT_MAX, told).await {
+                all.clients.extend(one.clients);
+                all.backends.extend(one.backends);
+                one.pools.into_iter().for_each(|pool| add_pool(&mut all.pools, pool));
+            }
+        }
+        all
+    }
+
+    fn period(&self, now: Instant, totals: &Arc<WorkerStats>) -> Period {
+        let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
+        periods.at(now, totals)
+    }
+}
+
+/// Two moments of the counters, so that an average is over one to two periods however often it is asked for.
+struct Periods {
+    older: (Instant, Arc<WorkerStats>),
+    newer: (Instant, Arc<WorkerStats>),
+}
+
+impl Periods {
+    fn at(&mut self, now: Instant, totals: &Arc<WorkerStats>) -> Period {
+        if now.since(self.newer.0) >= PERIOD {
+            self.older = std::mem::replace(&mut self.newer, (now, Arc::clone(totals)));
+        }
+        Period { length: now.since(self.older.0), before: Arc::clone(&self.older.1) }
+    }
+}
+
+/// The time that averages are over.
+pub(crate) struct Period {
+    pub(crate) length: Duration,
+    /// The counters when it began.
+    pub(crate) before: Arc<WorkerStats>,
+}
+
+/// Everything that can be shown.
+pub(crate) struct Overview {
+    pub(crate) now: Instant,
+    pub(crate) wall: SystemTime,
+    pub(crate) clusters: Vec<ClusterRow>,
+    pub(crate) databases: Vec<DatabaseRow>,
+    pub(crate) settings: Vec<SettingRow>,
+    pub(crate) users: Vec<Arc<str>>,
+    /// The counters of all workers together.
+    pub(crate) totals: Arc<WorkerStats>,
+    pub(crate) period: Period,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) process: Process,
+}
+
+impl Overview {
+    /// All nodes of all clusters.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeRow> {
+        self.clusters.iter().flat_map(|cluster| &cluster.nodes)
+    }
+
+    /// The node with this id.
+    pub(crate) fn node(&self, id: NodeId) -> Option<&NodeRow> {
+        self.nodes().find(|node| node.node.id == id)
+    }
+
+    /// Reads answered by replicas, of all reads; none before the first read.
+    pub(crate) fn replica_share(&self) -> Option<f64> {
+        let (replica, primary) = (self.totals.reads_on_replica.value(), self.totals.reads_on_primary.value());
+        let all = replica.checked_add(primary).filter(|&all| all > 0)?;
+        Some(replica as f64 / all as f64)
+    }
+}
+
+/// A cluster as believed.
+pub(crate) struct ClusterRow {
+    pub(crate) name: String,
+    pub(crate) epoch: u32,
+    /// When the newest write through the router was acknowledged.
+    pub(crate) newest_write: Option<Instant>,
+    pub(crate) nodes: Vec<NodeRow>,
+}
+
+impl ClusterRow {
+    /// The node that takes writes, if one is known and in role.
+    pub(crate) fn primary(&self) -> Option<&NodeRow> {
+        self.nodes.iter().find(|node| node.is_primary)
+    }
+}
+
+/// A node as believed, and what its monitor knows besides.
+pub(crate) struct NodeRow {
+    pub(crate) node: Node,
+    pub(crate) view: NodeView,
+    pub(crate) status: NodeStatus,
+    /// It is the accepted primary, and up.
+    pub(crate) is_primary: bool,
+    /// Proved staleness now.
+    pub(crate) staleness: Option<Duration>,
+}
+
+impl NodeRow {
+    /// The word for its role.
+    pub(crate) fn role(&self) -> &'static str {
+        match self.view.role {
+            Role::Unknown => "unknown",
+            Role::Primary => "primary",
+            Role::Replica => "replica",
+            Role::Fenced => "fenced",
+        }
+    }
+
+    /// The word for its state: its health, unless an operator has drained it.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.view.health {
+            Health::Up | Health::Suspect if self.view.drained => "drained",
+            Health::Unknown => "unknown",
+            Health::Up => "up",
+            Health::Suspect => "suspect",
+            Health::Down => "down",
+        }
+    }
+
+    /// Whether it answers the monitor.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.view.health, Health::Up | Health::Suspect)
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> String {
+        if self.node.host.contains(':') {
+            return format!("[{}]:{}", self.node.host, self.node.port);
+        }
+        format!("{}:{}", self.node.host, self.node.port)
+    }
+}
+
+impl Watched {
+    fn cluster_row(&self, now: Instant) -> ClusterRow {
+        let view = self.cluster.view.load();
+        let status = self.monitor.status();
+        let known = |id: NodeId| status.iter().find(|s| s.node == id).cloned();
+        let nodes = self.cluster.nodes.iter().filter_map(|node| {
+            let seen = view.node(node.id)?;
+            Some(node_row(
+                node,
+                seen,
+                &view,
+                (known(node.id).unwrap_or_else(|| NodeStatus::new(node.id)), now),
+            ))
+        });
+        ClusterRow {
+            name: self.cluster.name.clone(),
+            epoch: view.epoch.0,
+            newest_write: self.cluster.writes.newest(),
+            nodes: nodes.collect(),
+        }
+    }
+}
+
+/// Joins what is known of a node from three places, at this moment.
+pub(crate) fn node_row(node: &Node, seen: &NodeView, view: &View, about: (NodeStatus, Instant)) -> NodeRow {
+    let (status, now) = about;
+    let is_primary = view.primary == Some(node.id);
+    let staleness = match seen.role {
+        Role::Primary if is_primary => Some(Duration::ZERO),
+        Role::Replica => seen.fresh_as_of.map(|at| now.since(at)),
+        Role::Primary | Role::Unknown | Role::Fenced => None,
+    };
+    NodeRow { node: node.clone(), view: seen.clone(), status, is_primary, staleness }
+}
+
+/// A database as configured.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseRow {
+    pub(crate) name: String,
+    pub(crate) server_name: String,
+    pub(crate) cluster: String,
+    pub(crate) pool: engine::pool::Settings,
+    pub(crate) level: Level,
+    pub(crate) max_staleness: Duration,
+    pub(crate) catalogue_epoch: u64,
+}
+
+impl DatabaseRow {
+    fn of(database: &Database) -> DatabaseRow {
+        DatabaseRow {
+            name: database.name.clone(),
+            server_name: database.server_name.clone(),
+            cluster: database.cluster.name.clone(),
+            pool: database.pool.clone(),
+            level: database.reads.level,
+            max_staleness: database.reads.max_staleness,
+            catalogue_epoch: database.catalogue.load().epoch(),
+        }
+    }
+
+    /// PgBouncer's word.
+    pub(crate) fn pool_mode(&self) -> &'static str {
+        match self.pool.mode {
+            PoolMode::Session => "session",
+            PoolMode::Transaction => "transaction",
+        }
+    }
+}
+
+/// What the operating system says of this process.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Process {
+    /// User and system time used, in seconds.
+    pub(crate) cpu_seconds: f64,
+    /// Memory resident, in bytes.
+    pub(crate) resident_bytes: u64,
+    /// Open files and sockets.
+    pub(crate) open_fds: u64,
+}
+
+impl Process {
+    /// Linux only (proc(5)); zeros elsewhere.
+    fn read() -> Process {
+        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+        Process {
+            cpu_seconds: cpu_seconds(&text("/proc/self/stat")).unwrap_or_default(),
+            resident_bytes: resident_bytes(&text("/proc/self/status")).unwrap_or_default(),
+            open_fds: std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
+        }
+    }
+}
+
+/// Fields 14 and 15 of `/proc/self/stat`, in ticks of 1/100 s, which is what Linux shows user space on every architecture.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The second field is the command in brackets and may hold blanks.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user.saturating_add(system) as f64 / 100.0)
+}
+
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Each worker has a pool of its own for a database, a user and a node; they are shown as one.
+fn add_pool(pools: &mut Vec<PoolRow>, pool: PoolRow) {
+    let same = |known: &&mut PoolRow| {
+        (&known.database, &known.user, known.node) == (&pool.database, &pool.user, pool.node)
+    };
+    let Some(known) = pools.iter_mut().find(same) else {
+        pools.push(pool);
+        return;
+    };
+    known.clients_active += pool.clients_active;
+    known.clients_waiting += pool.clients_waiting;
+    known.backends_active += pool.backends_active;
+    known.backends_idle += pool.backends_idle;
+    known.backends_connecting += pool.backends_connecting;
+    known.wait_max_us = known.wait_max_us.max(pool.wait_max_us);
+    known.size += pool.size;
+}
+
+/// The counters of all workers, added up.
+pub(crate) fn sum(stats: &[Arc<WorkerStats>]) -> WorkerStats {
+    let total = WorkerStats::default();
+    for one in stats {
+        for (to, from) in total.counters().into_iter().zip(one.counters()) {
+            to.add(from.value());
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+pub(crate) mod example;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_figures_are_read_from_what_linux_prints() {
+        let stat = "4021 (a) b (c) S 1 4021 4021 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 3 0 99 1 1";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(resident_bytes("VmPeak:\t 10 kB\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
+        assert_eq!(cpu_seconds(""), None);
+    }
+
+    #[test]
+    fn counters_of_several_workers_add_up() {
+        let one = Arc::new(WorkerStats::default());
+        one.writes.add(2);
+        one.decisions[3].add(1);
+        one.wait_time.record(Duration::from_micros(70));
+        let total = sum(&[Arc::clone(&one), one]);
+        assert_eq!((total.writes.value(), total.decisions[3].value()), (4, 2));
+        assert_eq!((total.wait_time.count(), total.wait_time.sum_us.value()), (2, 140));
+    }
+
+    #[test]
+    fn an_average_is_over_at_least_a_period_once_one_has_passed() {
+        let at = |seconds: u64| Instant::START + Duration::from_secs(seconds);
+        let mut periods = Periods { older: (at(0), Arc::default()), newer: (at(0), Arc::default()) };
+        let totals = Arc::default();
+        assert_eq!(periods.at(at(10), &totals).length, Duration::from_secs(10));
+        assert_eq!(periods.at(at(60), &totals).length, Duration::from_secs(60));
+        assert_eq!(periods.at(at(90), &totals).length, Duration::from_secs(90));
+        assert_eq!(periods.at(at(121), &totals).length, Duration::from_secs(61));
+    }
+}

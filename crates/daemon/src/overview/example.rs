@@ -1,0 +1,175 @@
+//! A made-up moment, for the tests of everything that shows one: a primary, a replica 250 ms behind, a replica that is down,
+//! one pool with two clients waiting, four reads of which three were answered by the replica.
+
+use super::*;
+use crate::mail::{BackendRow, ClientRow};
+use engine::route::Reason;
+use engine::view::{Epoch, Incarnation};
+use wire::lsn::{Lsn, Timeline};
+
+const ONE: NodeId = NodeId(0);
+const TWO: NodeId = NodeId(1);
+
+/// The moment.
+pub(crate) fn overview() -> Overview {
+    let now = Instant::START + Duration::from_secs(100);
+    let totals = Arc::new(totals());
+    Overview {
+        now,
+        // 2026-11-21 06:00:00 UTC.
+        wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_240_800),
+        clusters: vec![cluster(now)],
+        databases: vec![database()],
+        settings: vec![SettingRow {
+            key: "max_client_conn".to_owned(),
+            value: "100".to_owned(),
+            default: Some("100".to_owned()),
+            changeable: true,
+        }],
+        users: vec![Arc::from("ann")],
+        totals,
+        period: Period { length: Duration::from_secs(10), before: Arc::default() },
+        snapshot: Snapshot { clients: vec![client()], backends: vec![backend()], pools: vec![pool()] },
+        process: Process { cpu_seconds: 1.5, resident_bytes: 10 << 20, open_fds: 12 },
+    }
+}
+
+fn totals() -> WorkerStats {
+    let totals = WorkerStats::default();
+    totals.decisions[Reason::FreshReplica as usize].add(3);
+    totals.decisions[Reason::NoReplica as usize].add(1);
+    totals.reads_on_replica.add(3);
+    totals.reads_on_primary.add(1);
+    totals.transactions.add(4);
+    totals.bytes_received.add(400);
+    totals.bytes_sent.add(4000);
+    totals.errors.add(3);
+    totals.own_errors.add(2);
+    totals.clients.add(1);
+    totals.backends.add(1);
+    totals.wait_time.record(Duration::from_micros(60));
+    totals.wait_time.record(Duration::from_millis(3));
+    for us in [100, 200, 300] {
+        totals.replica_time.record(Duration::from_micros(us));
+    }
+    totals.primary_time.record(Duration::from_micros(400));
+    totals
+}
+
+fn cluster(now: Instant) -> ClusterRow {
+    let names = ["one", "two", "three"];
+    let ids = names.iter().enumerate().map(|(i, name)| (NodeId(i as u16), Arc::from(*name)));
+    let mut view = View { epoch: Epoch(1), primary: Some(ONE), ..View::unknown(ids) };
+    let lsn = |at| (Some(Timeline(1)), Some(Incarnation(7)), Some(Lsn(at)));
+    (view.nodes[0].timeline, view.nodes[0].incarnation, view.nodes[0].position) = lsn(0x300_0060);
+    (view.nodes[1].timeline, view.nodes[1].incarnation, view.nodes[1].position) = lsn(0x300_0000);
+    (view.nodes[0].role, view.nodes[0].health) = (Role::Primary, Health::Up);
+    (view.nodes[1].role, view.nodes[1].health) = (Role::Replica, Health::Up);
+    view.nodes[1].fresh_as_of = Some(now - Duration::from_millis(250));
+    view.nodes[1].lag_bytes = Some(96);
+    view.nodes[2].health = Health::Down;
+    let nodes = view.nodes.iter().map(|seen| {
+        let port = 5432 + seen.id.0;
+        let node = Node { id: seen.id, name: Arc::clone(&seen.name), host: "10.0.0.1".to_owned(), port };
+        let mut status = NodeStatus::new(seen.id);
+        status.probes = 10;
+        if seen.health == Health::Down {
+            status.last_error = Some("Connection refused (os error 111)".to_owned());
+        }
+        node_row(&node, seen, &view, (status, now))
+    });
+    ClusterRow {
+        name: "main".to_owned(),
+        epoch: 1,
+        newest_write: Some(now - Duration::from_secs(2)),
+        nodes: nodes.collect(),
+    }
+}
+
+fn database() -> DatabaseRow {
+    DatabaseRow {
+        name: "app".to_owned(),
+        server_name: "app_db".to_owned(),
+        cluster: "main".to_owned(),
+        pool: engine::pool::Settings {
+            mode: PoolMode::Transaction,
+            size: 20,
+            min_size: 0,
+            wait_max: Duration::from_secs(120),
+            idle_max: Duration::from_secs(600),
+            lifetime_max: Duration::from_secs(3600),
+            connect_retry: Duration::from_secs(15),
+        },
+        level: Level::Session,
+        max_staleness: Duration::from_secs(10),
+        catalogue_epoch: 1,
+    }
+}
+
+fn client() -> ClientRow {
+    ClientRow {
+        number: 17,
+        user: Arc::from("ann"),
+        database: "app".to_owned(),
+        state: "waiting",
+        peer: ([127, 0, 0, 1], 40000).into(),
+        application_name: Some("psql".to_owned()),
+        connected_ms: 60_000,
+        waiting_ms: 1_500,
+        node: None,
+        pinned: false,
+    }
+}
+
+fn backend() -> BackendRow {
+    BackendRow {
+        user: Arc::from("ann"),
+        database: "app_db".to_owned(),
+        state: "active",
+        node: TWO,
+        address: ([10, 0, 0, 1], 5433).into(),
+        pid: Some(4711),
+        connected_ms: 30_000,
+        since_ms: 20,
+        prepared: 2,
+        client: Some(16),
+    }
+}
+
+fn pool() -> PoolRow {
+    PoolRow {
+        database: "app".to_owned(),
+        user: Arc::from("ann"),
+        node: TWO,
+        clients_active: 1,
+        clients_waiting: 2,
+        backends_active: 1,
+        backends_idle: 0,
+        backends_connecting: 1,
+        wait_max_us: 1_500_000,
+        size: 20,
+        mode: "transaction",
+    }
+}
+
+/// A world without workers that serves one cluster of one node, of which nothing is known; `ann` may change things.
+pub(crate) fn world() -> (Arc<AdminWorld>, mpsc::Receiver<Order>) {
+    let name: Arc<str> = Arc::from("one");
+    let node = Node { id: ONE, name: Arc::clone(&name), host: "10.0.0.1".to_owned(), port: 5432 };
+    let cluster = Arc::new(Cluster {
+        name: "main".to_owned(),
+        nodes: vec![node],
+        view: ArcSwap::from_pointee(View::unknown([(ONE, name)])),
+        writes: crate::world::WriteSignal::default(),
+    });
+    let monitor = MonitorHandle::nobody(vec![NodeStatus::new(ONE)]);
+    let served = Served {
+        clusters: vec![Watched { cluster, monitor }],
+        databases: Vec::new(),
+        settings: Vec::new(),
+        users: vec![Arc::from("ann"), Arc::from("bob")],
+        admin_users: vec![Arc::from("ann")],
+    };
+    let (orders, taken) = mpsc::channel(1);
+    (Arc::new(AdminWorld::new(Clock::new(), served, Vec::new(), orders)), taken)
+}
