@@ -18,4 +18,5 @@ mod overview;
 #[allow(dead_code, reason = "run starts it")]
 mod spawn;
 pub mod stats;
+pub mod worker;
 pub mod world;

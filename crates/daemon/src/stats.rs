@@ -20,6 +20,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Replaces the value; only the owning worker may.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

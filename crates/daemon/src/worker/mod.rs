@@ -1,0 +1,224 @@
+//! A worker: one thread that owns its clients, their sessions, and the backends they share.
+//!
+//! One loop over epoll: read, ask the session, send. No lock, channel or timer per query. The worker decides
+//! nothing: sessions say what they want, pools say who gets a backend, and the control thread connects and
+//! probes. What the worker shares with other threads it reaches through [`crate::world`] and [`crate::mail`].
+
+mod backend;
+mod client;
+mod housekeeping;
+mod io;
+mod pools;
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use engine::session::{Pieces, Shared};
+use engine::time::Instant;
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use crate::clock::Clock;
+use crate::mail::{ControlSender, ToWorker};
+use crate::stats::WorkerStats;
+
+use backend::BackendConn;
+use client::ClientConn;
+use pools::Pools;
+
+/// The token of the mail's waker; [`WorkerParts::poll`] must wake with it.
+pub const WAKER: Token = Token(0);
+
+/// Bytes read at a time.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Unsent bytes of one side above which the other side is not read.
+const UNSENT_BYTES_MAX: usize = 256 << 10;
+
+/// How much the classifier's memo may hold, in bytes.
+const MEMO_BYTES_MAX: usize = 16 << 20;
+
+/// How often timeouts are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct WorkerParts {
+    /// Its place among the workers.
+    pub index: usize,
+    /// Its epoll instance, whose waker is in the hands of the control thread.
+    pub poll: Poll,
+    /// Its mail.
+    pub mail: Receiver<ToWorker>,
+    /// The way to the control thread.
+    pub control: ControlSender,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Its counters.
+    pub stats: Arc<WorkerStats>,
+}
+
+/// Runs a worker until it is told to drain and its last client is gone, or the control thread is.
+pub fn run(parts: WorkerParts) {
+    Worker::new(parts).run();
+}
+
+struct Worker {
+    parts: WorkerParts,
+    clients: Slab<ClientConn>,
+    /// Places of clients by their numbers.
+    numbers: HashMap<u64, usize>,
+    backends: Slab<BackendConn>,
+    pools: Pools,
+    shared: Shared,
+    scratch: Scratch,
+    /// Clients whose input must be looked at again.
+    todo: Vec<usize>,
+    /// Clients whose request waits for a node.
+    holding: Vec<usize>,
+    phase: Phase,
+    ticked: Instant,
+    /// Grows with each client and backend, to tell successors of a place apart.
+    generation: u32,
+}
+
+/// Memory that all calls share.
+struct Scratch {
+    buffer: Box<[u8]>,
+    to_client: Pieces,
+    to_backend: Pieces,
+    gather: Vec<u8>,
+}
+
+/// Whether new clients are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Serving,
+    Draining,
+    Ended,
+}
+
+/// Whose socket an event is about.
+enum Side {
+    Client(usize),
+    Backend(usize),
+}
+
+fn side(token: Token) -> Side {
+    if token.0 % 2 == 1 { Side::Client(token.0 / 2) } else { Side::Backend(token.0 / 2 - 1) }
+}
+
+fn client_token(index: usize) -> Token {
+    Token(index * 2 + 1)
+}
+
+fn backend_token(index: usize) -> Token {
+    Token((index + 1) * 2)
+}
+
+impl Worker {
+    fn new(parts: WorkerParts) -> Self {
+        let now = parts.clock.now();
+        Worker {
+            parts,
+            clients: Slab::new(),
+            numbers: HashMap::new(),
+            backends: Slab::new(),
+            pools: Pools::default(),
+            shared: Shared::new(MEMO_BYTES_MAX),
+            scratch: Scratch {
+                buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+                to_client: Pieces::default(),
+                to_backend: Pieces::default(),
+                gather: Vec::new(),
+            },
+            todo: Vec::new(),
+            holding: Vec::new(),
+            phase: Phase::Serving,
+            ticked: now,
+            generation: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(1024);
+        while self.phase != Phase::Ended {
+            let timeout = self.timeout();
+            match self.parts.poll.poll(&mut events, Some(timeout)) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    tracing::error!(error = %e, "epoll failed; the worker ends");
+                    return;
+                }
+            }
+            // Backends first: one that has died must not be lent to a client of the same round.
+            for event in &events {
+                if event.token() != WAKER && let Side::Backend(index) = side(event.token()) {
+                    self.on_backend_event(index, event);
+                }
+            }
+            for event in &events {
+                if event.token() == WAKER {
+                    self.read_mail();
+                } else if let Side::Client(index) = side(event.token()) {
+                    self.on_client_event(index, event);
+                }
+            }
+            self.do_todo();
+            self.tick();
+            self.do_todo();
+        }
+    }
+
+    /// How long the loop may sleep.
+    fn timeout(&self) -> Duration {
+        let now = self.parts.clock.now();
+        let pools = self.pools.next_deadline().map(|at| at.since(now));
+        let tick = if self.holding.is_empty() { TICK * 10 } else { TICK };
+        pools.map_or(tick, |p| p.min(tick))
+    }
+
+    /// Looks again at clients for which something has changed.
+    fn do_todo(&mut self) {
+        while let Some(index) = self.todo.pop() {
+            self.pump_client(index);
+        }
+    }
+
+    fn read_mail(&mut self) {
+        loop {
+            match self.parts.mail.try_recv() {
+                Ok(message) => self.on_mail(message),
+                Err(std::sync::mpsc::TryRecvError::Empty) => return,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                    self.phase = Phase::Ended;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_mail(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Client(client) => self.add_client(*client),
+            ToWorker::Connected { pool, slot, outcome } => self.on_connected(pool, slot, outcome),
+            ToWorker::Cancel { client, done } => self.cancel(client, done),
+            ToWorker::CancelEnded(backend) => self.on_cancel_ended(backend),
+            ToWorker::ViewChanged => self.on_view_changed(),
+            ToWorker::Snapshot(answer) => {
+                // Nobody may be waiting for it any more.
+                let _ = answer.send(self.snapshot());
+            }
+            ToWorker::Drain => self.drain(),
+        }
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+}
