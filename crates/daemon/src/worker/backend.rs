@@ -99,7 +99,9 @@ impl Worker {
     pub(super) fn on_backend_event(&mut self, place: usize, event: &mio::event::Event) {
         let Some(backend) = self.backends.get_mut(place) else { return };
         backend.socket.on_event(event);
-        if event.is_writable() && backend.socket.unsent() > 0 && backend.socket.flush()
+        if event.is_writable()
+            && backend.socket.unsent() > 0
+            && backend.socket.flush()
             && let Use::Lent(client) = backend.used
         {
             self.todo.push(client);
@@ -136,7 +138,8 @@ impl Worker {
     }
 
     fn relay_with(&mut self, buffer: &mut [u8], place: usize, index: usize) -> Outcome {
-        let (Some(backend), Some(client)) = (self.backends.get_mut(place), self.clients.get_mut(index)) else {
+        let (Some(backend), Some(client)) = (self.backends.get_mut(place), self.clients.get_mut(index))
+        else {
             return Outcome::Quiet;
         };
         if client.socket.unsent() > UNSENT_BYTES_MAX {
@@ -230,7 +233,9 @@ impl Worker {
             match (backend.used, header.tag) {
                 (_, tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS | tag::NOTIFICATION_RESPONSE)
                 | (Use::Cleaning, tag::COMMAND_COMPLETE) => {}
-                (Use::Cleaning, tag::READY_FOR_QUERY) if backend.input.get(at + 5) == Some(&b'I') => cleaned = true,
+                (Use::Cleaning, tag::READY_FOR_QUERY) if backend.input.get(at + 5) == Some(&b'I') => {
+                    cleaned = true
+                }
                 _ => return Outcome::Lost,
             }
             at += header.total;
@@ -253,7 +258,10 @@ impl Worker {
         let now = self.parts.clock.now();
         let (pool, slot, used) = (backend.pool, backend.slot, backend.used);
         // A hint: the monitor probes anyway.
-        let _ = self.parts.control.try_send(ToControl::Noticed { node: backend.state.node, what: Notice::ConnectionLost });
+        let _ = self
+            .parts
+            .control
+            .try_send(ToControl::Noticed { node: backend.state.node, what: Notice::ConnectionLost });
         match used {
             Use::Lent(index) => self.lose_backend(index, Loss::Connection),
             Use::Kept(index) => {

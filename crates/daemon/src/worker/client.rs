@@ -17,7 +17,6 @@ use crate::world::Database;
 
 use super::backend::{BackendConn, Use};
 use super::io::{Received, Socket};
-use super::pools::Lent;
 use super::{Phase, UNSENT_BYTES_MAX, Worker, client_token};
 
 /// One client.
@@ -96,7 +95,8 @@ impl Worker {
             database_key: Arc::as_ptr(&database) as u64,
             user: Arc::clone(&new.user),
         };
-        let application_name = new.parameters.iter().find(|(n, _)| n == "application_name").map(|(_, v)| v.clone());
+        let application_name =
+            new.parameters.iter().find(|(n, _)| n == "application_name").map(|(_, v)| v.clone());
         let mut conn = ClientConn {
             socket: Socket::new(TcpStream::from_std(new.socket)),
             session: Session::new(profile, &new.parameters),
@@ -121,7 +121,8 @@ impl Worker {
         let entry = self.clients.vacant_entry();
         let index = entry.key();
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        let registered = self.parts.poll.registry().register(conn.socket.stream(), client_token(index), interest);
+        let registered =
+            self.parts.poll.registry().register(conn.socket.stream(), client_token(index), interest);
         if registered.is_err() {
             return;
         }
@@ -161,7 +162,10 @@ impl Worker {
             // Only its end matters now; its bytes can wait in the kernel.
             return false;
         }
-        let choked = client.backend.and_then(|p| self.backends.get(p)).is_some_and(|b| b.socket.unsent() > UNSENT_BYTES_MAX);
+        let choked = client
+            .backend
+            .and_then(|p| self.backends.get(p))
+            .is_some_and(|b| b.socket.unsent() > UNSENT_BYTES_MAX);
         if choked || client.socket.unsent() > UNSENT_BYTES_MAX {
             return false;
         }
@@ -201,7 +205,9 @@ impl Worker {
                 }
             }
         }
-        self.clients.get(index).is_some_and(|c| c.socket.may_read() && c.session.waiting_since().is_none() && c.starved)
+        self.clients
+            .get(index)
+            .is_some_and(|c| c.socket.may_read() && c.session.waiting_since().is_none() && c.starved)
     }
 
     /// Shows input to the session until it wants something that is not here. Returns how much was consumed.
@@ -234,29 +240,27 @@ impl Worker {
     /// Gets the client a backend of this node. `false`: it has to wait.
     fn check_out_for(&mut self, index: usize, node: NodeId) -> bool {
         let now = self.parts.clock.now();
-        match self.check_out(index, node, now) {
-            Lent::Backend(place) => {
-                self.attach(index, place);
-                true
-            }
-            Lent::Queued => false,
-            Lent::Unproved => {
-                self.unproved(index);
-                false
-            }
+        let place = self.check_out(index, node, now);
+        if let Some(place) = place {
+            self.attach(index, place);
         }
+        place.is_some()
     }
 
     /// The backend at this place is the client's from here on. What brings it into line is sent with the request.
     pub(super) fn attach(&mut self, index: usize, place: usize) {
         let now = self.parts.clock.now();
-        let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place)) else { return };
+        let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place))
+        else {
+            return;
+        };
         let waited = client.session.waiting_since().map(|since| now.since(since)).unwrap_or_default();
         if client.pool.take().is_some() && !waited.is_zero() {
             self.parts.stats.wait_time.record(waited);
         }
         if client.info.search_path.is_none() {
-            client.info.search_path = self.pools.entries().get(backend.pool.0 as usize).and_then(|p| p.search_path.clone());
+            client.info.search_path =
+                self.pools.entries().get(backend.pool.0 as usize).and_then(|p| p.search_path.clone());
         }
         client.backend = Some(place);
         backend.used = Use::Lent(index);
@@ -310,7 +314,10 @@ impl Worker {
         // Read after the bytes had arrived: what they acknowledge lies before.
         let now = self.parts.clock.now();
         let gone = Step { consumed: input.len(), want: Want::Close };
-        let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place)) else { return gone };
+        let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place))
+        else {
+            return gone;
+        };
         client.active = now;
         let view = client.info.database.cluster.view.load();
         let catalogue = client.info.database.catalogue.load();
@@ -333,7 +340,11 @@ impl Worker {
     }
 
     /// A call of a session that has neither input nor backend bytes; what it made is sent.
-    pub(super) fn session_call<R>(&mut self, index: usize, call: impl FnOnce(&mut Session, &[u8], &mut Context<'_>) -> R) -> Option<R> {
+    pub(super) fn session_call<R>(
+        &mut self,
+        index: usize,
+        call: impl FnOnce(&mut Session, &[u8], &mut Context<'_>) -> R,
+    ) -> Option<R> {
         let client = self.clients.get_mut(index)?;
         let view = client.info.database.cluster.view.load();
         let catalogue = client.info.database.catalogue.load();
@@ -390,7 +401,9 @@ impl Worker {
         let Some(place) = self.clients.get(index).and_then(|c| c.backend) else { return };
         let want = {
             let (clients, backends) = (&mut self.clients, &mut self.backends);
-            let (Some(client), Some(backend)) = (clients.get_mut(index), backends.get_mut(place)) else { return };
+            let (Some(client), Some(backend)) = (clients.get_mut(index), backends.get_mut(place)) else {
+                return;
+            };
             let view = client.info.database.cluster.view.load();
             let catalogue = client.info.database.catalogue.load();
             let mut cx = Context {
@@ -469,7 +482,8 @@ impl Worker {
 
     /// The wait of a client's request ends with an error.
     pub(super) fn end_wait(&mut self, index: usize, code: SqlState, message: &str) {
-        let consumed = self.session_call(index, |session, input, cx| session.on_wait_failed(input, code, message, cx));
+        let consumed =
+            self.session_call(index, |session, input, cx| session.on_wait_failed(input, code, message, cx));
         let (Some(client), Some(consumed)) = (self.clients.get_mut(index), consumed) else { return };
         client.input.drain(..consumed);
         client.starved = false;
@@ -509,7 +523,8 @@ impl Worker {
                 }
                 Event::PrimaryRefusedWrite(node) => {
                     // A hint: the monitor probes anyway.
-                    let _ = self.parts.control.try_send(ToControl::Noticed { node, what: Notice::RefusedWrite });
+                    let _ =
+                        self.parts.control.try_send(ToControl::Noticed { node, what: Notice::RefusedWrite });
                 }
                 Event::ParseReceived => stats.parses_received.add(1),
                 Event::ParseSent => stats.parses_sent.add(1),

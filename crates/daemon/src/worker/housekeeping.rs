@@ -44,16 +44,15 @@ impl Worker {
         for index in std::mem::take(&mut self.holding) {
             let want = self.session_call(index, |session, input, cx| session.on_view(input, cx));
             match want {
-                Some(Want::CheckOut(node)) => match self.check_out(index, node, now) {
-                    super::pools::Lent::Backend(place) => {
+                Some(Want::CheckOut(node)) => {
+                    if let Some(place) = self.check_out(index, node, now) {
                         self.attach(index, place);
                         self.todo.push(index);
                     }
-                    super::pools::Lent::Queued => {}
-                    super::pools::Lent::Unproved => self.hold_or_fail(index, now),
-                },
+                }
                 Some(Want::Hold) => self.hold_or_fail(index, now),
-                Some(Want::Input | Want::Answers | Want::GiveBack | Want::Rerun { .. } | Want::Close) | None => {}
+                Some(Want::Input | Want::Answers | Want::GiveBack | Want::Rerun { .. } | Want::Close)
+                | None => {}
             }
         }
     }
@@ -66,7 +65,10 @@ impl Worker {
         if limit.is_zero() || waited < limit {
             return self.hold(index);
         }
-        let message = format!("no node could take the statement for {:.1} s (query_wait_timeout)", waited.as_secs_f64());
+        let message = format!(
+            "no node could take the statement for {:.1} s (query_wait_timeout)",
+            waited.as_secs_f64()
+        );
         self.end_wait(index, SqlState::CANNOT_CONNECT_NOW, &message);
     }
 
@@ -79,8 +81,15 @@ impl Worker {
             let idle = client.session.is_idle();
             let passed = |limit: std::time::Duration| !limit.is_zero() && quiet >= limit;
             if idle && passed(limits.client_idle_max) {
-                over.push((index, SqlState::IDLE_SESSION_TIMEOUT, "client_idle_timeout: the client was idle for too long"));
-            } else if !idle && client.session.leaves_backend_clean() && client.session.status() != TransactionStatus::Idle {
+                over.push((
+                    index,
+                    SqlState::IDLE_SESSION_TIMEOUT,
+                    "client_idle_timeout: the client was idle for too long",
+                ));
+            } else if !idle
+                && client.session.leaves_backend_clean()
+                && client.session.status() != TransactionStatus::Idle
+            {
                 if passed(limits.idle_transaction_max) {
                     let message = "idle_transaction_timeout: the transaction was idle for too long";
                     over.push((index, SqlState::IDLE_IN_TRANSACTION_TIMEOUT, message));
@@ -89,7 +98,11 @@ impl Worker {
                 let since = client.backend.and_then(|p| self.backends.get(p)).map(|b| b.since);
                 let running = since.map(|s| now.since(s)).unwrap_or_default();
                 if !limits.query_max.is_zero() && running >= limits.query_max && quiet >= limits.query_max {
-                    over.push((index, SqlState::QUERY_CANCELED, "query_timeout: the statement ran for too long"));
+                    over.push((
+                        index,
+                        SqlState::QUERY_CANCELED,
+                        "query_timeout: the statement ran for too long",
+                    ));
                 }
             }
         }
@@ -139,14 +152,22 @@ impl Worker {
     }
 
     fn close_idle_clients(&mut self) {
-        let idle: Vec<usize> = self.clients.iter().filter(|(_, c)| c.session.is_idle() && c.backend.is_none()).map(|(i, _)| i).collect();
+        let idle: Vec<usize> = self
+            .clients
+            .iter()
+            .filter(|(_, c)| c.session.is_idle() && c.backend.is_none())
+            .map(|(i, _)| i)
+            .collect();
         for index in idle {
             let message = "the router is shutting down";
-            self.session_call(index, |session, _, cx| session.end_fatally(SqlState::ADMIN_SHUTDOWN, message, cx));
+            self.session_call(index, |session, _, cx| {
+                session.end_fatally(SqlState::ADMIN_SHUTDOWN, message, cx)
+            });
             self.close_client(index);
         }
         if self.clients.is_empty() && self.phase == Phase::Draining {
-            let places: Vec<usize> = self.backends.iter().filter(|(_, b)| b.used != Use::Cleaning).map(|(p, _)| p).collect();
+            let places: Vec<usize> =
+                self.backends.iter().filter(|(_, b)| b.used != Use::Cleaning).map(|(p, _)| p).collect();
             for place in places {
                 let mut goodbye = Vec::new();
                 wire::encode::terminate(&mut goodbye);

@@ -156,7 +156,8 @@ impl Socket {
             slices[used] = IoSlice::new(pieces.bytes(piece, input));
             used += 1;
         }
-        let mut written = if self.ended { 0 } else { self.stream.write_vectored(&slices[..used]).unwrap_or(0) };
+        let mut written =
+            if self.ended { 0 } else { self.stream.write_vectored(&slices[..used]).unwrap_or(0) };
         for slice in &slices[..used] {
             let skip = written.min(slice.len());
             written -= skip;

@@ -157,7 +157,9 @@ impl Worker {
             }
             // Backends first: one that has died must not be lent to a client of the same round.
             for event in &events {
-                if event.token() != WAKER && let Side::Backend(index) = side(event.token()) {
+                if event.token() != WAKER
+                    && let Side::Backend(index) = side(event.token())
+                {
                     self.on_backend_event(index, event);
                 }
             }

@@ -72,22 +72,13 @@ impl Pools {
     }
 }
 
-/// What asking for a backend brought.
-pub(super) enum Lent {
-    /// The place of a backend that is the client's now.
-    Backend(usize),
-    /// It waits; its turn will come through [`Worker::run_pool`].
-    Queued,
-    /// The pool's backends can't be proved to be what the decision was about.
-    Unproved,
-}
-
 impl Worker {
-    /// Asks the pool of a node for a backend.
-    pub(super) fn check_out(&mut self, index: usize, node: NodeId, now: Instant) -> Lent {
-        let Some(client) = self.clients.get_mut(index) else { return Lent::Queued };
+    /// Asks the pool of a node for a backend; its place if there is one now. Else the client waits, and its turn will
+    /// come through [`Worker::run_pool`].
+    pub(super) fn check_out(&mut self, index: usize, node: NodeId, now: Instant) -> Option<usize> {
+        let client = self.clients.get_mut(index)?;
         if let Some(kept) = client.take_kept(node, &self.backends) {
-            return Lent::Backend(kept);
+            return Some(kept);
         }
         let waiter = client.waiter(index);
         let pool = self.pools.find(node, &client.info.database, &client.info.user);
@@ -98,13 +89,13 @@ impl Worker {
                 CheckOut::Ready(slot) => {
                     let place = entry.slots.get(&slot).copied().expect("a ready slot has its backend");
                     if self.is_proved(place) {
-                        return Lent::Backend(place);
+                        return Some(place);
                     }
                     self.return_slot(pool, slot, Condition::Broken, now);
                 }
                 CheckOut::Queued => {
                     self.run_pool(pool, now);
-                    return Lent::Queued;
+                    return None;
                 }
             }
         }
@@ -162,7 +153,12 @@ impl Worker {
     }
 
     /// The control thread has connected, or not.
-    pub(super) fn on_connected(&mut self, pool: PoolId, slot: SlotId, outcome: Result<Box<ReadyBackend>, ConnectError>) {
+    pub(super) fn on_connected(
+        &mut self,
+        pool: PoolId,
+        slot: SlotId,
+        outcome: Result<Box<ReadyBackend>, ConnectError>,
+    ) {
         let now = self.parts.clock.now();
         let generation = self.next_generation();
         let Some(entry) = self.pools.entry(pool) else { return };
@@ -216,10 +212,10 @@ impl Worker {
         let error = self.pools.entry(pool).and_then(|e| e.last_error.clone());
         match fault {
             Fault::Credentials => {
-                let (code, message) = error.map_or(
-                    (SqlState::CONNECTION_FAILURE, "the node refused the login".to_owned()),
-                    |e| (e.sqlstate, e.message),
-                );
+                let (code, message) = error
+                    .map_or((SqlState::CONNECTION_FAILURE, "the node refused the login".to_owned()), |e| {
+                        (e.sqlstate, e.message)
+                    });
                 self.fail_wait(waiter, code, &message);
             }
             Fault::Node | Fault::NotReady | Fault::Full => {
@@ -267,7 +263,11 @@ impl Worker {
         let entry = self.backends.vacant_entry();
         let place = entry.key();
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        let registered = self.parts.poll.registry().register(backend.socket.stream(), super::backend_token(place), interest);
+        let registered = self.parts.poll.registry().register(
+            backend.socket.stream(),
+            super::backend_token(place),
+            interest,
+        );
         let pool_entry = self.pools.entry(pool).expect("backends are connected for pools that exist");
         if registered.is_err() {
             pool_entry.machine.on_connect_failed(now, slot, Fault::Node);
@@ -284,7 +284,10 @@ impl Worker {
         let place = self.pools.entry(pool).and_then(|e| e.slots.remove(&slot));
         if let Some(mut backend) = place.and_then(|p| self.backends.try_remove(p)) {
             self.parts.stats.backends.sub(1);
-            debug_assert!(!matches!(backend.used, Use::Lent(_)), "a lent backend is taken from its client first");
+            debug_assert!(
+                !matches!(backend.used, Use::Lent(_)),
+                "a lent backend is taken from its client first"
+            );
             // Told politely, so that PostgreSQL's log stays clean; the kernel may not take it, which is fine.
             let mut goodbye = Vec::new();
             wire::encode::terminate(&mut goodbye);
@@ -307,16 +310,16 @@ impl Worker {
     /// Backends of nodes that are not what they were when they were connected are let go.
     pub(super) fn recheck_pools(&mut self, now: Instant) {
         for index in 0..self.pools.entries.len() {
-            let stale = self.pools.entries[index]
-                .slots
-                .values()
-                .any(|&place| self.backends.get(place).is_some_and(|b| b.used == Use::Idle) && !self.is_proved(place));
+            let stale = self.pools.entries[index].slots.values().any(|&place| {
+                self.backends.get(place).is_some_and(|b| b.used == Use::Idle) && !self.is_proved(place)
+            });
             let entry = &mut self.pools.entries[index];
             if stale {
                 entry.machine.recycle();
                 entry.machine.close_idle();
             }
-            let up = entry.database.cluster.view.load().node(entry.node).is_some_and(|n| n.health == Health::Up);
+            let up =
+                entry.database.cluster.view.load().node(entry.node).is_some_and(|n| n.health == Health::Up);
             if up && entry.machine.counts().waiting > 0 {
                 entry.machine.retry_now(now);
             }

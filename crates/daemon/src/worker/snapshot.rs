@@ -11,7 +11,11 @@ use super::backend::Use;
 impl Worker {
     pub(super) fn snapshot(&self) -> Snapshot {
         let now = self.parts.clock.now();
-        Snapshot { clients: self.client_rows(now), backends: self.backend_rows(now), pools: self.pool_rows(now) }
+        Snapshot {
+            clients: self.client_rows(now),
+            backends: self.backend_rows(now),
+            pools: self.pool_rows(now),
+        }
     }
 
     fn client_rows(&self, now: Instant) -> Vec<ClientRow> {
