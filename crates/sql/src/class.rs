@@ -37,7 +37,7 @@ impl fmt::Display for Class {
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
         /// The rule that gave a statement its class: one name for each rule.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Why { $($(#[$doc])* $variant,)* }
 
@@ -172,7 +172,7 @@ effects! {
     /// A tracked SET or RESET; each has its [`crate::Detail`].
     SET = 0, "set";
     /// Changes the session in a way that cannot be repeated on another backend: `set_config`, LOAD, SET ROLE,
-    /// SET SESSION AUTHORIZATION, `setseed`, `nextval` (which `currval` can ask for).
+    /// SET SESSION AUTHORIZATION, `setseed`.
     UNTRACKED_STATE = 1, "untracked_state";
     /// LISTEN.
     LISTEN = 2, "listen";

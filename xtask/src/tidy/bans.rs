@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::source::{Source, words};
-use super::tables::{BANS, Ban, InTests, UNFINISHED_MARKS};
+use super::tables::{About, BANS, Ban, UNFINISHED_MARKS};
 
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let mut findings: Vec<_> =
@@ -19,12 +19,20 @@ fn holds_in(ban: &Ban, path: &str) -> bool {
 
 fn broken(ban: &Ban, source: &Source) -> Vec<Finding> {
     let hits = ban.words.iter().flat_map(|word| source.find(word).map(move |at| (at, word)));
-    hits.filter(|&(at, _)| ban.in_tests == InTests::Banned || !source.is_test(at))
+    hits.filter(|&(at, _)| is_about(ban, source.is_test(at)))
         .map(|(at, word)| {
             let place = (source.path.as_str(), source.line_of(at));
             Finding::new(place, format!("`{word}`"), ban.why, ban.instead)
         })
         .collect()
+}
+
+fn is_about(ban: &Ban, is_test: bool) -> bool {
+    match ban.about {
+        About::Product => !is_test,
+        About::Tests => is_test,
+        About::Both => true,
+    }
 }
 
 fn unfinished(source: &Source) -> Vec<Finding> {
@@ -74,6 +82,14 @@ mod tests {
         assert_eq!(whats("crates/daemon/src/a.rs", text).len(), 2);
         assert_eq!(whats("crates/highwater/src/main.rs", text), ["`.unwrap()`"]);
         assert!(whats("crates/daemon/src/a.rs", &format!("#[cfg(test)]\nmod tests {{ {text} }}")).is_empty());
+    }
+
+    #[test]
+    fn tests_below_end_to_end_do_not_sleep() {
+        let text = "async fn f() { tokio::time::sleep(A).await; }";
+        assert_eq!(whats("crates/daemon/src/mail/tests.rs", text), ["`time::sleep`"]);
+        assert!(whats("crates/daemon/src/mail.rs", text).is_empty());
+        assert!(whats("crates/highwater/tests/e2e/harness/mod.rs", text).is_empty());
     }
 
     #[test]

@@ -78,11 +78,12 @@ pub(crate) const FUNCTION_LINES_MAX: usize = 70;
 /// Named fields of a struct.
 pub(crate) const STRUCT_FIELDS_MAX: usize = 12;
 
-/// Whether tests may do what product code may not.
+/// Which code a ban is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InTests {
-    Allowed,
-    Banned,
+pub(crate) enum About {
+    Product,
+    Tests,
+    Both,
 }
 
 /// Words that may stand in the code of some places only.
@@ -92,7 +93,7 @@ pub(crate) struct Ban {
     pub(crate) within: &'static [&'static str],
     /// The exceptions: beginning of a path, and the reason.
     pub(crate) except: &'static [(&'static str, &'static str)],
-    pub(crate) in_tests: InTests,
+    pub(crate) about: About,
     pub(crate) why: &'static str,
     pub(crate) instead: &'static str,
 }
@@ -111,7 +112,7 @@ pub(crate) const BANS: &[Ban] = &[
         words: &["Instant::now", "SystemTime::now"],
         within: &[],
         except: &[("crates/daemon/src/clock.rs", "the one place that reads the clock"), END_TO_END, XTASK],
-        in_tests: InTests::Banned,
+        about: About::Both,
         why: "decisions are told the time, so that tests and seeds can tell it too",
         instead: "take `now` as an argument; in the shell ask daemon::clock",
     },
@@ -126,7 +127,7 @@ pub(crate) const BANS: &[Ban] = &[
         ],
         within: &[],
         except: &[WORLD, SPAWNER, END_TO_END, XTASK],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "a task that nobody owns outlives the shutdown and hides its panic",
         instead: "ask daemon/src/spawn.rs or daemon/src/run.rs for it",
     },
@@ -135,17 +136,29 @@ pub(crate) const BANS: &[Ban] = &[
         within: &[],
         except: &[
             ("crates/highwater/src/", "`up` and `replica` wait for processes they started"),
+            (
+                "crates/daemon/src/config/secret.rs",
+                "waits for the command that prints a secret, with a limit",
+            ),
             END_TO_END,
         ],
-        in_tests: InTests::Banned,
-        why: "a sleeping test is slow on a good day and wrong on a bad one; a sleeping worker serves nobody",
+        about: About::Both,
+        why: "a sleeping thread serves nobody, and a sleeping test is wrong on a bad day",
         instead: "advance the time you hand in; end to end, wait for a condition with a deadline",
+    },
+    Ban {
+        words: &["time::sleep"],
+        within: &[],
+        except: &[END_TO_END],
+        about: About::Tests,
+        why: "a sleeping test is slow on a good day and wrong on a bad one",
+        instead: "advance the time you hand in, or pause tokio's clock and advance it",
     },
     Ban {
         words: &["mpsc::channel()", "unbounded_channel", "mpsc::unbounded", "channel::unbounded"],
         within: &[],
         except: &[END_TO_END],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "every queue has a bound",
         instead: "a bounded channel (`sync_channel(n)`, tokio's `channel(n)`) whose bound is a named constant",
     },
@@ -157,7 +170,7 @@ pub(crate) const BANS: &[Ban] = &[
             ("crates/highwater/", "the command line is the rim"),
             XTASK,
         ],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "a setting read in the middle cannot be checked, documented or reloaded",
         instead: "make it a setting (daemon/src/config) and pass it down",
     },
@@ -165,7 +178,7 @@ pub(crate) const BANS: &[Ban] = &[
         words: &[".unwrap()", ".unwrap_err()"],
         within: &[],
         except: &[],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "a broken invariant should say which one it was",
         instead: "`expect(\"why it cannot fail\")`, or handle what may fail",
     },
@@ -173,7 +186,7 @@ pub(crate) const BANS: &[Ban] = &[
         words: &["println!", "print!", "eprintln!", "eprint!"],
         within: &[],
         except: &[("crates/highwater/", "the command talks to the terminal"), XTASK],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "a library that prints cannot be used quietly",
         instead: "emit an event; daemon/src/log.rs makes the line",
     },
@@ -181,7 +194,7 @@ pub(crate) const BANS: &[Ban] = &[
         words: &["process::exit", "process::abort"],
         within: &[],
         except: &[("crates/highwater/src/", "only the command ends the process"), XTASK],
-        in_tests: InTests::Banned,
+        about: About::Both,
         why: "nothing that comes from a socket may end the process",
         instead: "return an error; the session ends, the process stays",
     },
@@ -189,7 +202,7 @@ pub(crate) const BANS: &[Ban] = &[
         words: &["dbg!", "todo!", "unimplemented!"],
         within: &[],
         except: &[],
-        in_tests: InTests::Banned,
+        about: About::Both,
         why: "unfinished code is not landed",
         instead: "finish it or leave it out",
     },
@@ -197,7 +210,7 @@ pub(crate) const BANS: &[Ban] = &[
         words: &["std::fs", "std::net", "std::io", "std::process", "std::thread", "std::env"],
         within: PURE,
         except: &[],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "this crate does no I/O",
         instead: "take bytes or values as arguments; the shell (daemon) reads and writes",
     },
@@ -215,7 +228,7 @@ pub(crate) const BANS: &[Ban] = &[
         ],
         within: PURE,
         except: &[],
-        in_tests: InTests::Allowed,
+        about: About::Product,
         why: "machines are `&mut self`; sharing and process-wide state are the shell's business",
         instead: "own the value, or let the caller hand it in",
     },

@@ -98,7 +98,8 @@ pub(crate) fn succession(reign: Option<Reign>, witnesses: &[Witness]) -> Option<
                 |witness: &Witness| witness.heard().is_some_and(|claim| claim.system == reign.system);
             if !witnesses.iter().any(remembered) {
                 // Nobody is left of the cluster that was accepted: its addresses serve another one.
-                return cold_start(witnesses);
+                let other = cold_start(witnesses).filter(|other| contradict(other.system, reign.system));
+                return other.or(Some(reign));
             }
             true
         }

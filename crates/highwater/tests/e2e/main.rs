@@ -10,5 +10,6 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than each build of the suite uses")]
 
+mod drivers;
 mod harness;
 mod protocol;

@@ -1,0 +1,64 @@
+//! One simple-query text into its statements.
+//!
+//! Cuts where psql would cut: at semicolons outside brackets and outside the BEGIN ATOMIC body of a function.
+
+use std::ops::Range;
+
+use crate::lexer::{Kind, Lexer};
+
+/// The byte ranges of the statements of `text`, without their semicolons; empty ones are left out.
+#[must_use]
+pub fn split(text: &str, standard_conforming_strings: bool) -> Vec<Range<usize>> {
+    let mut lexer = Lexer::new(text, standard_conforming_strings);
+    let mut ranges = Vec::new();
+    let mut current: Option<Range<usize>> = None;
+    let (mut brackets, mut blocks, mut create) = (0_u32, 0_u32, false);
+    loop {
+        let token = lexer.next();
+        let is =
+            |word: &str| token.kind == Kind::Word && text[token.start..token.end].eq_ignore_ascii_case(word);
+        match token.kind {
+            Kind::End => break,
+            Kind::Semicolon if brackets == 0 && blocks == 0 => {
+                ranges.extend(current.take());
+                continue;
+            }
+            Kind::OpenParen => brackets += 1,
+            Kind::CloseParen => brackets = brackets.saturating_sub(1),
+            _ if current.is_none() => create = is("create"),
+            Kind::Word if create && (is("begin") || (blocks > 0 && is("case"))) => blocks += 1,
+            Kind::Word if create && is("end") => blocks = blocks.saturating_sub(1),
+            _ => {}
+        }
+        let start = current.as_ref().map_or(token.start, |range| range.start);
+        current = Some(start..token.end);
+    }
+    ranges.extend(current);
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str) -> Vec<&str> {
+        split(text, true).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn semicolons_in_literals_comments_and_brackets_cut_nothing() {
+        assert_eq!(
+            pieces(
+                "select ';' /* ; */ ; -- ;\n;select $$;$$, \";\"; create rule r as on insert to t do (a;b)"
+            ),
+            ["select ';'", "select $$;$$, \";\"", "create rule r as on insert to t do (a;b)"]
+        );
+    }
+
+    #[test]
+    fn an_atomic_body_is_one_statement() {
+        let text = "create function f() returns int begin atomic select case when true then 1 end; select 2; end; select 3";
+        assert_eq!(pieces(text).len(), 2);
+        assert_eq!(pieces("begin; select 1; end").len(), 3);
+    }
+}
