@@ -1,0 +1,31 @@
+//! Tells on standard error what is being done, with the time since the start.
+
+use daemon::clock::Clock;
+use engine::time::Instant;
+
+use crate::output;
+
+/// Since when, and by which clock.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    clock: Clock,
+    start: Instant,
+}
+
+impl Progress {
+    /// Begins to count.
+    pub(crate) fn begin() -> Progress {
+        let clock = Clock::new();
+        Progress { clock, start: clock.now() }
+    }
+
+    /// One line: this is being done now.
+    pub(crate) fn step(&self, what: &str) {
+        output::note(format!("{:>5.1} s  {what}", self.seconds()));
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.clock.now().since(self.start).as_secs_f64()
+    }
+}
