@@ -1,7 +1,7 @@
 //! What classifying costs: nanoseconds per text, by the lexer, by both tiers, and by a memo that knows the text.
 //!
 //! Not a benchmark to compare machines by; run it twice, before and after a change.
-#![expect(clippy::print_stdout, reason = "an example")]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "an example that measures")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -106,7 +106,6 @@ impl<'t, 'e> Reader<'t, 'e> {
                 b';' => _ = self.cursor.next(),
                 0 if self.cursor.peek().kind == Kind::End => break,
                 _ => {
-                    self.cursor.lexer.take_hint();
                     let finding = self.statement();
                     self.add(finding);
                 }
@@ -193,15 +192,13 @@ impl<'t, 'e> Reader<'t, 'e> {
         self.effects |= judge.effects;
         let found = Finding { class: judge.class, why: judge.why };
         let Some(why) = unsure else { return found };
-        if found.class != Class::Reads {
-            return found;
-        }
         if why == Why::NestedTooDeep {
             return Finding::unknown(why);
         }
         let statement = &text[start..self.cursor.lexer.position()];
         let Some(grammar) = self.grammar else {
             return match why {
+                _ if found.class != Class::Reads => found,
                 Why::UnknownFunction => Finding::writes(why),
                 _ => Finding::unknown(why),
             };

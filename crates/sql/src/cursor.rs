@@ -15,18 +15,21 @@ pub(crate) struct Cursor<'t> {
     pub(crate) lexer: Lexer<'t>,
     /// The shape so far.
     pub(crate) shape: Fingerprint,
+    /// One past the token taken last.
+    pub(crate) taken: usize,
 }
 
 impl<'t> Cursor<'t> {
     /// At the beginning of `text`.
     pub(crate) const fn new(text: &'t str, standard_strings: bool) -> Self {
-        Self { text, lexer: Lexer::new(text, standard_strings), shape: Fingerprint::new() }
+        Self { text, lexer: Lexer::new(text, standard_strings), shape: Fingerprint::new(), taken: 0 }
     }
 
     /// Takes the next token.
     pub(crate) fn next(&mut self) -> Token {
         let token = self.lexer.next();
         self.shape.token(self.text, token);
+        self.taken = token.end;
         token
     }
 

@@ -20,16 +20,14 @@ pub(crate) trait Grammar {
 
 /// What a grammar makes of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "grammar"), expect(dead_code, reason = "only an implementation makes one"))]
 pub(crate) enum Answer {
     /// A query; the judge knows it.
     Query,
     /// A statement that writes.
-    #[cfg_attr(not(feature = "grammar"), expect(dead_code, reason = "only an implementation says so"))]
     Writes(Why),
     /// One statement of another kind, or several.
-    #[cfg_attr(not(feature = "grammar"), expect(dead_code, reason = "only an implementation says so"))]
     Other,
     /// No statement at all.
-    #[cfg_attr(not(feature = "grammar"), expect(dead_code, reason = "only an implementation says so"))]
     Refused,
 }

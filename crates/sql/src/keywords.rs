@@ -518,7 +518,7 @@ const WORDS: [(&str, Role); 494] = [
     ("symmetric", Role::Reserved),
     ("sysid", Role::Unreserved),
     ("system", Role::Unreserved),
-    ("system_user", Role::Reserved),
+    ("system_user", Role::Syntax),
     ("table", Role::Table),
     ("tables", Role::Unreserved),
     ("tablesample", Role::TypeOrFunction),

@@ -64,7 +64,7 @@ pub(crate) struct Lexer<'a> {
     standard_strings: bool,
     /// A plain string had a backslash while `standard_conforming_strings` is off.
     backslash_seen: bool,
-    /// The comment skipped last, without its marks, when it may be a hint.
+    /// A comment that may be a hint, without its marks, with nothing but semicolons after it.
     hint: Option<(usize, usize)>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Lexer<'a> {
         self.backslash_seen
     }
 
-    /// Takes the hint comment met since the last call.
+    /// Takes the hint comment before the next token, or before the end.
     pub(crate) const fn take_hint(&mut self) -> Option<(usize, usize)> {
         self.hint.take()
     }
@@ -97,6 +97,10 @@ impl<'a> Lexer<'a> {
         let finished = self.skip_blank();
         let start = self.at;
         let kind = if finished { self.token() } else { self.unfinished() };
+        if !matches!(kind, Kind::Semicolon | Kind::End) {
+            // A comment in the middle is no hint.
+            self.hint = None;
+        }
         Token { kind, start, end: self.at }
     }
 

@@ -135,7 +135,9 @@ impl Scan<'_, '_> {
     }
 
     fn doubt(&mut self, why: Why) {
-        self.unsure = self.unsure.or(Some(why));
+        if self.unsure.is_none() || why == Why::NestedTooDeep {
+            self.unsure = Some(why);
+        }
     }
 
     fn frame(&mut self) -> &mut Frame {

@@ -120,8 +120,7 @@ fn named(cursor: &Cursor<'_>, start: usize, assignment: Assignment) -> Setting {
         }
         name if UNTRACKED.contains(&name) => Setting::Untracked,
         _ => {
-            let end = cursor.peek().start;
-            let text = cursor.text[start..end].trim_end().to_owned();
+            let text = cursor.text[start..cursor.taken].to_owned();
             Setting::Tracked(Detail::Set { name, value, local, text })
         }
     }

@@ -13,7 +13,7 @@
 //! class | why | effects, or - | statement           (⏎ is a line break)
 //! ```
 //! The catalogue is PostgreSQL's own until the first `@` line, and ends with `@end`.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -45,7 +45,7 @@ fn every_case_is_what_it_says() {
         report.reads_by_lexer
     );
     assert!(report.wrong.is_empty(), "{}", report.wrong);
-    assert!(report.texts.len() >= 4, "{} different statements", report.texts.len());
+    assert!(report.texts.len() >= 900, "{} different statements", report.texts.len());
 }
 
 #[derive(Default)]

@@ -97,9 +97,41 @@ impl<'a> Walk<'_, '_, 'a> {
                     self.judge.type_name(&name);
                 }
             }
+            Node::JsonScalarExpr(_)
+            | Node::JsonParseExpr(_)
+            | Node::JsonSerializeExpr(_)
+            | Node::JsonFuncExpr(_)
+            | Node::JsonTable(_)
+            | Node::JsonObjectConstructor(_)
+            | Node::JsonArrayConstructor(_)
+            | Node::JsonArrayQueryConstructor(_)
+            | Node::JsonObjectAgg(_)
+            | Node::JsonArrayAgg(_)
+            | Node::MergeSupportFunc(_) => self.newer_syntax(),
             _ => {}
         }
         self.children(node);
+    }
+
+    /// What PostgreSQL 16 and later read as syntax is a call of a function for an older one.
+    fn newer_syntax(&mut self) {
+        const WORDS: [&[u8]; 12] = [
+            b"json",
+            b"json_array",
+            b"json_arrayagg",
+            b"json_exists",
+            b"json_object",
+            b"json_objectagg",
+            b"json_query",
+            b"json_scalar",
+            b"json_serialize",
+            b"json_table",
+            b"json_value",
+            b"merge_action",
+        ];
+        if WORDS.iter().any(|word| self.judge.env().catalogue.own_volatile(word)) {
+            self.judge.worsen(Class::Writes, Why::VolatileFunction);
+        }
     }
 
     fn select(&mut self, node: Node<'a>, select: &'a nodes::SelectStmt) {
