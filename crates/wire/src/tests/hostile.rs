@@ -6,6 +6,20 @@ use crate::encode::{self, EncodeError};
 use crate::frame::{self, FrameError};
 use crate::frontend;
 use crate::malformed::{Fault, Malformed};
+use crate::startup;
+
+/// PgBouncer 1.26.1: a second StartupMessage in the middle of SASL was read as one, and changed the user. Where a password is due, its
+/// bytes are a message of an unknown type.
+#[test]
+fn cve_2026_107350_a_second_startup_message_during_login_is_not_read() {
+    let mut second = Vec::new();
+    startup::encode_startup(&mut second, &[("user", "somebody_else")]).unwrap();
+    let header = frame::header(&second).unwrap_or(None);
+    assert!(
+        header.is_none_or(|header| frame::check_login_tag(header, 1 << 16) == Err(FrameError::UnknownTag(0)))
+    );
+    assert_eq!(read_with_every_view(&second), 0);
+}
 
 /// PgBouncer 1.25.2: a length of 0xFFFFFFFF in SASLInitialResponse wrapped around in `read_pos + len > write_pos`.
 #[test]
