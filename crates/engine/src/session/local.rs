@@ -5,10 +5,13 @@ use wire::encode::{self, ErrorReply, Severity};
 use wire::frame::{self, FrameError, tag::client as tag};
 use wire::sqlstate::SqlState;
 
-use crate::route::Reason;
+use crate::route::{Reason, RouteMode};
 
 use super::survey::{Own, Survey};
 use super::{Block, Context, Deferred, Event, Marks, Session, Step, Want};
+
+/// What a session of the read-only database name is told when it asks to write after all.
+const READ_ONLY_NAME: &str = "this database name is read-only: the session cannot be made to write";
 
 impl Session {
     /// Answers the request here, if it can be. Returns how much of the input that deals with.
@@ -48,6 +51,9 @@ impl Session {
     ) -> Option<usize> {
         let [Detail::Begin { read_only, isolation, .. }] = verdict.details.as_slice() else { return None };
         let message = input.get(..survey.bytes)?;
+        if *read_only == Some(false) && self.profile.mode == RouteMode::ReadOnly {
+            return Some(self.refuse_request(input, SqlState::READ_ONLY_TRANSACTION, READ_ONLY_NAME, cx));
+        }
         let tag = if starts_with_start(message) { "START TRANSACTION" } else { "BEGIN" };
         let opening = message.to_vec();
         self.block =
@@ -58,6 +64,23 @@ impl Session {
 
     /// SET TRANSACTION, COMMIT or ROLLBACK before the first statement of a deferred block.
     fn extend_deferred(
+        &mut self,
+        input: &[u8],
+        survey: &Survey,
+        verdict: &Verdict,
+        cx: &mut Context<'_>,
+    ) -> Option<usize> {
+        let [Detail::SetTransaction { read_only: Some(false), .. }] = verdict.details.as_slice() else {
+            return self.extend_permitted(input, survey, verdict, cx);
+        };
+        if self.profile.mode != RouteMode::ReadOnly {
+            return self.extend_permitted(input, survey, verdict, cx);
+        }
+        self.block = Block::Lost { told: true };
+        Some(self.refuse_request(input, SqlState::READ_ONLY_TRANSACTION, READ_ONLY_NAME, cx))
+    }
+
+    fn extend_permitted(
         &mut self,
         input: &[u8],
         survey: &Survey,
