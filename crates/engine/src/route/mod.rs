@@ -81,6 +81,8 @@ fn wish(request: &Request) -> Wish {
     }
     let granted = match request.transaction {
         TransactionKind::ReadOnly => Reason::ReadOnlyTransaction,
+        // A setting is brought along to whichever backend comes next, so any node may judge it.
+        TransactionKind::None if request.why == Why::Set => Reason::SessionSetting,
         TransactionKind::None | TransactionKind::ReadWrite => Reason::FreshReplica,
     };
     match request.mode {
