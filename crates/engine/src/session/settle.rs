@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wire::status::TransactionStatus;
 
+use crate::freshness::Level;
 use crate::freshness::watermark::ReadFrom;
 
 use super::backend::Backend;
@@ -24,6 +25,10 @@ impl Session {
         self.pipeline.settle();
         let took = cx.now.since(record.started);
         cx.shared.events.push(Event::Answered { side: backend.side, reads: record.reads, took });
+        if self.wishes().level == Level::Causal {
+            // Across primary and replicas: what any answer of the primary has shown must not be missing later.
+            self.raise(cx, backend);
+        }
         match status {
             TransactionStatus::Idle => {
                 self.settle_transaction(failed, cx, backend);
@@ -46,6 +51,15 @@ impl Session {
         self.after_last_answer(status)
     }
 
+    /// The session has seen the primary as it was before now: the write that was acknowledged lies before, because
+    /// `now` was read after the acknowledgement had arrived.
+    fn raise(&mut self, cx: &mut Context<'_>, backend: &Backend) {
+        if backend.side == Side::Primary {
+            self.watermark.on_write(cx.now);
+            cx.shared.events.push(Event::Wrote(cx.now));
+        }
+    }
+
     /// Every answer is there: keep the backend, or let it go.
     fn after_last_answer(&mut self, status: TransactionStatus) -> Option<Want> {
         let busy = self.incoming.marks.has(Marks::BATCH_OPEN) || self.incoming.budget > 0;
@@ -62,12 +76,11 @@ impl Session {
         cx.shared.events.push(Event::TransactionEnded);
         self.local_wishes = None;
         if self.incoming.marks.has(Marks::WROTE) {
-            self.incoming.marks.clear(Marks::WROTE);
-            if backend.side == Side::Primary {
-                // `now` was read after the acknowledgement had arrived, so the commit lies before it.
-                self.watermark.on_write(cx.now);
-                cx.shared.events.push(Event::Wrote(cx.now));
+            // The mark was set when the write was sent on: another one may be behind this one in the pipeline.
+            if self.pipeline.is_empty() && !self.incoming.marks.has(Marks::BATCH_OPEN) {
+                self.incoming.marks.clear(Marks::WROTE);
             }
+            self.raise(cx, backend);
         }
         let rolled_back = failed || self.incoming.marks.has(Marks::ROLLED_BACK);
         self.incoming.marks.clear(Marks::ROLLED_BACK);
