@@ -10,6 +10,10 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than each build of the suite uses")]
 
+mod bulk;
 mod drivers;
+mod fresh;
 mod harness;
+mod pooling;
 mod protocol;
+mod routing;

@@ -81,12 +81,30 @@ pub(crate) fn values(messages: &[Message]) -> Vec<String> {
     rows.map(|row| row.columns().remove(0).unwrap_or_else(|| "null".to_owned())).collect()
 }
 
+/// A column of the only row, by its name in the RowDescription.
+pub(crate) fn column(messages: &[Message], name: &str) -> String {
+    let description =
+        messages.iter().find(|message| message.tag == b'T').unwrap_or_else(|| panic!("{messages:?}"));
+    let mut names = Vec::new();
+    let mut rest = &description.body[2..];
+    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+        names.push(String::from_utf8_lossy(&rest[..end]).into_owned());
+        // Six numbers follow each name: 18 bytes.
+        rest = &rest[end + 1 + 18..];
+    }
+    let place = names.iter().position(|known| known == name);
+    let place = place.unwrap_or_else(|| panic!("there is no column {name} in {names:?}"));
+    let row = messages.iter().find(|message| message.tag == b'D').unwrap_or_else(|| panic!("{messages:?}"));
+    row.columns().swap_remove(place).unwrap_or_default()
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Raw {
     stream: TcpStream,
-    /// Read and not yet taken.
+    /// Read; what stands before `taken` was taken.
     pending: Vec<u8>,
+    taken: usize,
     /// BackendKeyData, body as received: process id, then secret.
     pub(crate) key: Vec<u8>,
     /// ParameterStatus at login.
@@ -100,7 +118,7 @@ impl Raw {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
-        Raw { stream, pending: Vec::new(), key: Vec::new(), parameters: Vec::new() }
+        Raw { stream, pending: Vec::new(), taken: 0, key: Vec::new(), parameters: Vec::new() }
     }
 
     /// A connection that is logged in and idle.
@@ -175,6 +193,12 @@ impl Raw {
         self.send(&query(sql));
     }
 
+    /// Role and reason of the previous statement, as `SHOW highwater.last_route` tells.
+    pub(crate) fn route(&mut self) -> (String, String) {
+        let answer = self.query("SHOW highwater.last_route");
+        (column(&answer, "role"), column(&answer, "reason"))
+    }
+
     /// Sends a simple query and gives everything up to ReadyForQuery.
     pub(crate) fn query(&mut self, sql: &str) -> Vec<Message> {
         self.send_query(sql);
@@ -216,7 +240,8 @@ impl Raw {
     /// The next message; `None` when the server has closed the connection.
     pub(crate) fn try_receive(&mut self) -> std::io::Result<Option<Message>> {
         while self.whole().is_none() {
-            let mut chunk = [0; 16 * 1024];
+            self.pending.drain(..std::mem::take(&mut self.taken));
+            let mut chunk = [0; 64 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(None),
                 Ok(read) => self.pending.extend_from_slice(&chunk[..read]),
@@ -225,15 +250,17 @@ impl Raw {
             }
         }
         let end = self.whole().expect("the loop saw to it");
-        let message = Message { tag: self.pending[0], body: self.pending[5..end].to_vec() };
-        self.pending.drain(..end);
+        let bytes = &self.pending[self.taken..self.taken + end];
+        let message = Message { tag: bytes[0], body: bytes[5..].to_vec() };
+        self.taken += end;
         Ok(Some(message))
     }
 
+    /// Length of the next message, once all of it is there.
     fn whole(&self) -> Option<usize> {
-        let length = self.pending.get(1..5)?;
-        let end = 1 + usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap();
-        (self.pending.len() >= end).then_some(end)
+        let rest = &self.pending[self.taken..];
+        let end = 1 + usize::try_from(u32::from_be_bytes(rest.get(1..5)?.try_into().unwrap())).unwrap();
+        (rest.len() >= end).then_some(end)
     }
 
     /// One byte outside any message: the answer to SSLRequest and GSSENCRequest.
@@ -267,7 +294,7 @@ impl Raw {
 
     /// All bytes until the server closes the connection, as they are.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.pending);
+        let mut bytes = self.pending.split_off(self.taken);
         if let Err(error) = self.stream.read_to_end(&mut bytes) {
             let timed_out = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             assert!(!timed_out, "the server does not close the connection after {bytes:?}");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Mutex;
@@ -174,6 +175,12 @@ fn launch(config: &Path, log: &Path) -> Process {
     })
 }
 
+/// Writes a file that only its owner can read, as a file with passwords must be.
+pub(crate) fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).expect("the file can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+}
+
 /// The configuration file of a test's router.
 pub(crate) fn configuration(cluster: &Cluster, settings: &Settings, port: u16, http: u16) -> String {
     let nodes = [&cluster.primary].into_iter().chain(&cluster.replicas);
@@ -184,9 +191,6 @@ pub(crate) fn configuration(cluster: &Cluster, settings: &Settings, port: u16, h
         text,
         r#"listen = "127.0.0.1:{port}"
 http = "127.0.0.1:{http}"
-pool_mode = "{pool_mode}"
-default_pool_size = {pool_size}
-query_wait_timeout = "{wait}"
 
 [[cluster]]
 name = "main"
@@ -197,9 +201,23 @@ monitor = {{ user = "highwater", password = "{MONITOR_PASSWORD}" }}
 name = "app"
 cluster = "main"
 
+[pool]
+pool_mode = "{pool_mode}"
+default_pool_size = {pool_size}
+query_wait_timeout = "{wait}"
+
 [reads]
 consistency = "session"
 max_staleness = "{max_staleness}"
+
+[server_auth]
+methods = ["scram-sha-256", "trust", "md5", "password"]
+
+[admin]
+users = ["app"]
+
+[log]
+level = "debug"
 "#,
         nodes = nodes.join(", "),
     )

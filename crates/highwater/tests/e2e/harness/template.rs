@@ -11,7 +11,7 @@ use super::cluster::{connect_socket, start_server};
 use super::process::{POSTGRES_USER, Signal, is_root, run};
 
 /// Raise when anything in this file changes: it is part of the template's name.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Password of the role `app`, which owns the database `app`.
 pub(crate) const APP_PASSWORD: &str = "app secret";
@@ -44,6 +44,11 @@ logging_collector = off
 max_prepared_transactions = 5
 jit = off
 ";
+
+/// Tells by its port which node runs a statement. STABLE, as any function that only reads a setting may be, so it may
+/// run on a replica.
+const SERVED_BY: &str = "CREATE FUNCTION served_by() RETURNS int STABLE LANGUAGE plpgsql AS
+    $$ BEGIN RETURN current_setting('port'); END $$";
 
 const ACCESS: &str = "
 local all all trust
@@ -137,6 +142,7 @@ async fn make(installation: &Installation, home: &Path) {
     drop(client);
     let app = connect_socket(home, 5432, "app").await;
     app.batch_execute("CREATE EXTENSION pg_stat_statements; ALTER SCHEMA public OWNER TO app").await.unwrap();
+    app.batch_execute(SERVED_BY).await.unwrap();
     drop(app);
     postmaster.end(Signal::INT, Duration::from_secs(60));
 }

@@ -1,0 +1,369 @@
+//! Few backends for many clients: exact limits, a fair queue, and nothing of one client ever seen by another.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::harness::raw::{Raw, bind, column, execute, parse, run, sqlstates, sync, tags, values};
+use crate::harness::template::{APP_PASSWORD, OTHER_PASSWORD};
+use crate::harness::{Fixture, Settings, direct, shared, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster and router of its own; `None` when the tests run direct.
+async fn start(pool_size: u32) -> Option<Fixture> {
+    start_with(Settings { pool_size, ..Settings::default() }).await
+}
+
+async fn start_with(settings: Settings) -> Option<Fixture> {
+    if direct() { None } else { Some(Fixture::start(settings).await) }
+}
+
+/// Backends of the role `app` on the primary at this moment.
+async fn backends(fixture: &Fixture) -> i64 {
+    let client = fixture.cluster.primary.superuser().await;
+    let asked =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND backend_type = 'client backend'";
+    client.query_one(asked, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn fifty_clients_share_exactly_five_backends() {
+    let Some(fixture) = start(5).await else { return };
+    fixture.cluster.run("CREATE TABLE t (client int, backend int)").await;
+    let port = fixture.port();
+    let finished = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..50)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut raw = Raw::login(port, "app", APP_PASSWORD, "app");
+                for _ in 0..10 {
+                    assert_eq!(tags(&raw.query("BEGIN")), "C ZT");
+                    assert_eq!(
+                        tags(&raw.query(&format!("INSERT INTO t VALUES ({number}, pg_backend_pid())"))),
+                        "C ZT"
+                    );
+                    assert_eq!(tags(&raw.query("SELECT pg_sleep(0.002)")), "T D C ZT");
+                    assert_eq!(tags(&raw.query("COMMIT")), "C ZI");
+                }
+            })
+        })
+        .collect();
+    let watched = finished.clone();
+    let watch = async {
+        let superuser = fixture.cluster.primary.superuser().await;
+        let mut most = 0;
+        while !watched.load(Ordering::Relaxed) {
+            let asked = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+            let now: i64 = superuser.query_one(asked, &[]).await.unwrap().get(0);
+            most = most.max(now);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        most
+    };
+    let join = tokio::task::spawn_blocking(move || {
+        let results: Vec<_> = clients.into_iter().map(std::thread::JoinHandle::join).collect();
+        finished.store(true, Ordering::Relaxed);
+        results
+    });
+    let (most, results) = futures_util::future::join(watch, join).await;
+    assert!(results.unwrap().iter().all(Result::is_ok));
+    assert_eq!(most, 5, "never more than the limit, and all of it used");
+    let client = fixture.cluster.primary.connect("app").await;
+    let row = client
+        .query_one("SELECT count(*), count(DISTINCT client), count(DISTINCT backend) FROM t", &[])
+        .await;
+    let row = row.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (500, 50));
+    assert!(row.get::<_, i64>(2) <= 5);
+}
+
+#[tokio::test]
+async fn waiting_clients_are_served_in_the_order_they_came() {
+    let Some(fixture) = start(1).await else { return };
+    fixture.cluster.run("CREATE TABLE served (place serial, client int)").await;
+    let mut holder = fixture.raw();
+    holder.query("BEGIN");
+    holder.query("SELECT pg_current_xact_id()");
+    let mut waiting: Vec<Raw> = (0..8).map(|_| fixture.raw()).collect();
+    for (number, raw) in waiting.iter_mut().enumerate() {
+        raw.send_query(&format!("INSERT INTO served (client) VALUES ({number})"));
+        // The next one may come only when this one stands in the queue.
+        assert!(raw.silent_for(Duration::from_millis(30)), "there is no backend for it yet");
+    }
+    holder.query("COMMIT");
+    for raw in &mut waiting {
+        assert_eq!(tags(&raw.until_ready()), "C ZI");
+    }
+    let answer =
+        fixture.raw().query("/* highwater: route=primary */ SELECT client FROM served ORDER BY place");
+    assert_eq!(values(&answer), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_ends_in_an_error_that_says_so() {
+    let Some(fixture) = start_with(Settings { pool_size: 1, wait: "1s", ..Settings::default() }).await else {
+        return;
+    };
+    let mut holder = fixture.raw();
+    holder.query("BEGIN");
+    holder.query("SELECT pg_current_xact_id()");
+    let mut waiting = fixture.raw();
+    let begin = Instant::now();
+    waiting.send_query("CREATE TABLE never_made (id int)");
+    let mut answer = Vec::new();
+    while let Some(message) = waiting.try_receive().unwrap() {
+        let last = message.tag == b'Z';
+        answer.push(message);
+        if last {
+            break;
+        }
+    }
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_millis(900), "gave up after {took:?}");
+    let error = answer.iter().find(|message| message.tag == b'E').unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(error.field(b'M').is_some_and(|text| text.contains("query_wait_timeout")), "{error:?}");
+    // Whoever held the backend was not disturbed.
+    assert_eq!(tags(&holder.query("COMMIT")), "C ZI");
+    assert_eq!(fixture.raw().value("SELECT count(*) FROM pg_class WHERE relname = 'never_made'"), "0");
+}
+
+#[tokio::test]
+async fn in_session_mode_a_client_keeps_its_backend_and_its_state() {
+    let settings = Settings { pool_mode: "session", pool_size: 5, ..Settings::default() };
+    let Some(fixture) = start_with(settings).await else { return };
+    let own = "/* highwater: route=primary */ SELECT pg_backend_pid()";
+    let mut clients: Vec<Raw> = (0..3).map(|_| fixture.raw()).collect();
+    let mut pids = BTreeSet::new();
+    for raw in &mut clients {
+        let pid = raw.value(own);
+        raw.query("CREATE TEMP TABLE mine AS SELECT 1 AS n");
+        assert_eq!(raw.value("SELECT pg_advisory_lock_shared(7) IS NULL"), "f");
+        for _ in 0..5 {
+            assert_eq!(raw.value(own), pid);
+            assert_eq!(raw.value("SELECT count(*) FROM mine"), "1");
+        }
+        pids.insert(pid);
+    }
+    assert_eq!(pids.len(), 3, "each has a backend of its own");
+    drop(clients);
+    nothing_is_left(&fixture).await;
+}
+
+/// Waits until no backend of `app` on the primary holds a lock, a temporary table, a transaction or a channel.
+async fn nothing_is_left(fixture: &Fixture) {
+    let client = fixture.cluster.primary.superuser().await;
+    wait_for("the backends to be clean", PATIENCE, async || {
+        let asked = "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') \
+                     + (SELECT count(*) FROM pg_class WHERE relpersistence = 't') \
+                     + (SELECT count(*) FROM pg_stat_activity \
+                        WHERE usename IN ('app', 'other') AND state LIKE 'idle in transaction%')";
+        client.query_one(asked, &[]).await.unwrap().get::<_, i64>(0) == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_in_a_transaction_is_rolled_back() {
+    let Some(fixture) = start(1).await else { return };
+    fixture.cluster.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    for round in 0..5 {
+        let mut gone = fixture.raw();
+        gone.query("BEGIN");
+        assert_eq!(tags(&gone.query("INSERT INTO t VALUES (1)")), "C ZT");
+        gone.query("LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+        if round % 2 == 1 {
+            // In the middle of a statement, too.
+            gone.send_query("SELECT pg_sleep(0.05)");
+        }
+        gone.vanish();
+        let mut next = fixture.raw();
+        assert_eq!(next.value("SELECT count(*) FROM t"), "0");
+        assert_eq!(tags(&next.query("INSERT INTO t VALUES (1)")), "C ZI");
+        assert_eq!(tags(&next.query("DELETE FROM t")), "C ZI");
+    }
+    nothing_is_left(&fixture).await;
+}
+
+#[tokio::test]
+async fn settings_of_one_client_are_never_seen_by_another() {
+    let Some(fixture) = start(1).await else { return };
+    let (mut a, mut b) = (fixture.raw(), fixture.raw());
+    let names = [
+        "statement_timeout",
+        "TimeZone",
+        "search_path",
+        "application_name",
+        "work_mem",
+        "extra_float_digits",
+    ];
+    let show = |raw: &mut Raw| -> Vec<String> {
+        names.iter().map(|name| raw.value(&format!("SHOW {name}"))).collect()
+    };
+    let before = show(&mut b);
+    a.query("SET statement_timeout = '5min'; SET TimeZone = 'Asia/Tokyo'; SET search_path = pg_catalog");
+    a.query("SET application_name = 'a'");
+    a.query("SET work_mem = '5MB'");
+    a.query("SELECT set_config('extra_float_digits', '0', false)");
+    let changed = show(&mut a);
+    assert_eq!(changed, ["5min", "Asia/Tokyo", "pg_catalog", "a", "5MB", "0"]);
+    drop(std::mem::replace(&mut a, fixture.raw()));
+    assert_eq!(show(&mut a), before, "a new session begins with the defaults");
+    a.query("SET TimeZone = 'Asia/Tokyo'");
+    for _ in 0..5 {
+        assert_eq!(a.value("SHOW TimeZone"), "Asia/Tokyo");
+        assert_eq!(b.value("SHOW TimeZone"), before[1]);
+        b.query("SET statement_timeout = '7s'");
+        assert_eq!(a.value("SHOW statement_timeout"), before[0]);
+        assert_eq!(
+            b.value("/* highwater: route=primary */ SELECT current_setting('statement_timeout')"),
+            "7s"
+        );
+        b.query("RESET statement_timeout");
+    }
+    a.query("BEGIN; SET LOCAL work_mem = '9MB'; SET TimeZone = 'Europe/Kyiv'");
+    assert_eq!(a.value("SHOW work_mem"), "9MB");
+    a.query("ROLLBACK");
+    assert_eq!(a.value("SHOW work_mem"), before[4]);
+    assert_eq!(a.value("SHOW TimeZone"), "Asia/Tokyo", "a SET that was rolled back did not happen");
+    a.query("BEGIN; SET TimeZone = 'Europe/Kyiv'");
+    a.query("COMMIT");
+    assert_eq!(a.value("SHOW TimeZone"), "Europe/Kyiv");
+    a.query("DISCARD ALL");
+    assert_eq!(show(&mut a), before);
+}
+
+#[tokio::test]
+async fn what_a_backend_holds_for_a_client_leaves_with_it() {
+    let Some(fixture) = start(2).await else { return };
+    for _ in 0..3 {
+        let (mut a, mut b) = (fixture.raw(), fixture.raw());
+        a.query("CREATE TEMP TABLE private (n int)");
+        a.query("INSERT INTO private VALUES (1)");
+        assert_eq!(a.value("SELECT pg_try_advisory_lock(42)"), "t");
+        a.query("LISTEN private_channel");
+        a.query("PREPARE private_plan AS SELECT 'mine'");
+        a.query("DECLARE private_cursor CURSOR WITH HOLD FOR SELECT 1");
+        // It has them all, whatever others do.
+        for _ in 0..3 {
+            assert_eq!(sqlstates(&b.query("SELECT * FROM private")), ["42P01"]);
+            assert_eq!(b.value("SELECT pg_try_advisory_lock(42)"), "f");
+            assert_eq!(sqlstates(&b.query("EXECUTE private_plan")), ["26000"]);
+            assert_eq!(sqlstates(&b.query("FETCH 1 FROM private_cursor")), ["34000"]);
+            assert_eq!(a.value("SELECT count(*) FROM private"), "1");
+            assert_eq!(a.value("EXECUTE private_plan"), "mine");
+        }
+        b.query("NOTIFY private_channel, 'for a'");
+        let mut heard = a.query("SELECT 1");
+        let deadline = Instant::now() + PATIENCE;
+        while !heard.iter().any(|message| message.tag == b'A') && Instant::now() < deadline {
+            heard = a.query("SELECT 1");
+        }
+        assert!(heard.iter().any(|message| message.tag == b'A'), "the listener hears");
+        assert!(b.query("SELECT 1").iter().all(|message| message.tag != b'A'), "nobody else does");
+        assert_eq!(a.value("FETCH 1 FROM private_cursor"), "1");
+        drop((a, b));
+        nothing_is_left(&fixture).await;
+        let mut c = fixture.raw();
+        for _ in 0..4 {
+            assert_eq!(sqlstates(&c.query("SELECT * FROM private")), ["42P01"]);
+            assert_eq!(sqlstates(&c.query("EXECUTE private_plan")), ["26000"]);
+            assert_eq!(
+                c.value("/* highwater: route=primary */ SELECT count(*) FROM pg_listening_channels()"),
+                "0"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn prepared_statements_of_one_client_are_not_those_of_another() {
+    let Some(fixture) = start(1).await else { return };
+    let (mut a, mut b) = (fixture.raw(), fixture.raw());
+    a.send(&[parse("s", "SELECT 'of a'"), sync()].concat());
+    assert_eq!(tags(&a.until_ready()), "1 ZI");
+    b.send(&[bind("", "s", &[]), execute("", 0), sync()].concat());
+    assert_eq!(sqlstates(&b.until_ready()), ["26000"]);
+    b.send(&[parse("s", "SELECT 'of b'"), sync()].concat());
+    assert_eq!(tags(&b.until_ready()), "1 ZI");
+    for _ in 0..10 {
+        for (raw, wanted) in [(&mut a, "of a"), (&mut b, "of b")] {
+            raw.send(&[bind("", "s", &[]), execute("", 0), sync()].concat());
+            assert_eq!(values(&raw.until_ready()), [wanted]);
+        }
+    }
+    a.query("DEALLOCATE ALL");
+    a.send(&[bind("", "s", &[]), execute("", 0), sync()].concat());
+    assert_eq!(sqlstates(&a.until_ready()), ["26000"]);
+    b.send(&[bind("", "s", &[]), execute("", 0), sync()].concat());
+    assert_eq!(values(&b.until_ready()), ["of b"]);
+}
+
+#[tokio::test]
+async fn users_do_not_share_backends() {
+    let Some(fixture) = start(3).await else { return };
+    let mut a = fixture.raw();
+    let mut b = Raw::login(fixture.port(), "other", OTHER_PASSWORD, "app");
+    for _ in 0..5 {
+        assert_eq!(a.value("SELECT current_user"), "app");
+        assert_eq!(b.value("SELECT current_user"), "other");
+        assert_eq!(a.value("/* highwater: route=primary */ SELECT session_user"), "app");
+        assert_eq!(b.value("/* highwater: route=primary */ SELECT session_user"), "other");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_its_askers_own() {
+    // Many clients, few backends, answers of every shape: each carries the nonce of its question.
+    let fixture = shared().await;
+    let port = fixture.port();
+    let clients: Vec<_> = (0..12)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut raw = Raw::login(port, "app", APP_PASSWORD, "app");
+                for round in 0..60 {
+                    let nonce = format!("{number}-{round}");
+                    match round % 4 {
+                        0 => assert_eq!(raw.value(&format!("SELECT '{nonce}'")), nonce),
+                        1 => {
+                            let hint = "/* highwater: route=primary */";
+                            let sql = format!("{hint} SELECT repeat('{nonce},', 5000)");
+                            assert_eq!(raw.value(&sql), format!("{nonce},").repeat(5000));
+                        }
+                        2 => {
+                            let failing = run("SELECT $1::text, 1/(now() IS NULL)::int", &[Some(&nonce)]);
+                            let asked =
+                                [run("SELECT $1::text", &[Some(&nonce)]), sync(), failing, sync()].concat();
+                            raw.send(&asked);
+                            assert_eq!(values(&raw.until_ready()), [nonce.clone()]);
+                            assert_eq!(sqlstates(&raw.until_ready()), ["22012"]);
+                        }
+                        _ => {
+                            raw.query("BEGIN");
+                            assert_eq!(raw.value(&format!("SELECT '{nonce}'")), nonce);
+                            raw.query("COMMIT");
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn backends_that_nobody_uses_are_kept_for_the_next_client() {
+    let Some(fixture) = start(5).await else { return };
+    let primary = "/* highwater: route=primary */ SELECT pg_backend_pid()";
+    let pid = fixture.raw().value(primary);
+    for _ in 0..10 {
+        assert_eq!(fixture.raw().value(primary), pid);
+    }
+    let seen = backends(&fixture).await;
+    assert!(seen <= 2, "one backend for one client at a time, and perhaps one of the catalogue: {seen}");
+    let answer = fixture.raw().query("SHOW highwater.last_route");
+    assert!(sqlstates(&answer).is_empty() && !column(&answer, "role").contains(' '), "{answer:?}");
+}
