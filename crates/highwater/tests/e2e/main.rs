@@ -10,10 +10,14 @@
 )]
 #![allow(dead_code, reason = "the harness offers more than each build of the suite uses")]
 
+mod admin;
 mod bulk;
 mod drivers;
 mod fresh;
 mod harness;
+mod pgbench;
 mod pooling;
 mod protocol;
 mod routing;
+mod serve_cli;
+mod smoke;

@@ -93,6 +93,9 @@ impl Cluster {
     /// Waits until every replica streams and shows all that the primary has.
     pub(crate) async fn caught_up(&self) {
         let primary = self.primary.superuser().await;
+        // The servers commit asynchronously; one synchronous commit flushes all that were before it.
+        let flush = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'e2e', 'flush')";
+        primary.batch_execute(flush).await.unwrap();
         let now: String =
             primary.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).await.unwrap().get(0);
         for replica in &self.replicas {

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Config};
 
 use super::cluster::{Cluster, open};
 use super::process::{Process, Signal, stat_field};
+use super::raw::Raw;
 use super::template::{APP_PASSWORD, MONITOR_PASSWORD, OTHER_PASSWORD};
 use super::{free_port, wait_for};
 
@@ -57,12 +58,25 @@ impl Router {
             let log = config.with_extension("log");
             let router = Router { port, http, process: Mutex::new(launch(&config, &log)), config, log };
             if router.becomes_ready().await {
+                if !cluster.replicas.is_empty() {
+                    router.reads_on_a_replica().await;
+                }
                 return router;
             }
             let log = router.log();
             assert!(log.contains("in use"), "the router ended at once:\n{log}");
         }
         panic!("no free port was found for the router");
+    }
+
+    /// Ready means that a primary is known; a replica may take a moment longer to be proved fresh.
+    async fn reads_on_a_replica(&self) {
+        wait_for("reads to go to a replica", Duration::from_secs(60), async || {
+            let mut raw = Raw::login(self.port, "app", APP_PASSWORD, "app");
+            raw.query("SELECT 1");
+            raw.route().0 == "replica"
+        })
+        .await;
     }
 
     async fn becomes_ready(&self) -> bool {

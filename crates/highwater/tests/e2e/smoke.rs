@@ -1,0 +1,64 @@
+//! A small round on every PostgreSQL that `scripts/fetch-postgres` has fetched; part of the full run only.
+
+use crate::harness::raw::{Raw, bind, execute, parse, sqlstates, sync, tags, values};
+use crate::harness::template::{APP_PASSWORD, Installation};
+use crate::harness::{Cluster, Router, Settings, alone, direct, full, wait_for};
+use std::time::Duration;
+
+#[tokio::test]
+async fn every_major_answers_alike() {
+    if !full() {
+        eprintln!("left out: HIGHWATER_TEST_FULL is not set");
+        return;
+    }
+    let _alone = alone();
+    let found = Installation::fetched();
+    let majors: Vec<_> = found.iter().map(|one| one.major).collect();
+    assert_eq!(majors, [14, 15, 16, 17, 18], "run scripts/fetch-postgres first");
+    for installation in found {
+        println!("PostgreSQL {}", installation.major);
+        round(&installation).await;
+    }
+}
+
+async fn round(installation: &Installation) {
+    let cluster = Cluster::start_on(installation, 1).await;
+    cluster.run("CREATE TABLE t (id int PRIMARY KEY, word text)").await;
+    let router = if direct() { None } else { Some(Router::start(&cluster, Settings::default()).await) };
+    let port = router.as_ref().map_or(cluster.primary.port, |router| router.port);
+    let mut raw = Raw::login(port, "app", APP_PASSWORD, "app");
+    assert!(raw.value("SHOW server_version").starts_with(&installation.major.to_string()));
+    raw.send(
+        &[
+            parse("put", "INSERT INTO t VALUES ($1, $2)"),
+            parse("ask", "SELECT word FROM t WHERE id = $1"),
+            sync(),
+        ]
+        .concat(),
+    );
+    assert_eq!(tags(&raw.until_ready()), "1 1 ZI");
+    for id in 1..=50 {
+        let (id, word) = (id.to_string(), format!("word {id}"));
+        raw.send(&[bind("", "put", &[Some(&id), Some(&word)]), execute("", 0), sync()].concat());
+        raw.send(&[bind("", "ask", &[Some(&id)]), execute("", 0), sync()].concat());
+        assert_eq!(tags(&raw.until_ready()), "2 C ZI");
+        assert_eq!(values(&raw.until_ready()), [word]);
+    }
+    assert_eq!(tags(&raw.query("BEGIN")), "C ZT");
+    assert_eq!(tags(&raw.query("DELETE FROM t")), "C ZT");
+    assert_eq!(tags(&raw.query("ROLLBACK")), "C ZI");
+    assert_eq!(sqlstates(&raw.query("SELECT no_such_column FROM t")), ["42703"]);
+    assert_eq!(raw.query("COPY t TO STDOUT").iter().filter(|message| message.tag == b'd').count(), 50);
+    if router.is_some() {
+        wait_for("reads to reach the replica", Duration::from_secs(60), async || {
+            let mut raw = Raw::login(port, "app", APP_PASSWORD, "app");
+            assert_eq!(raw.value("SELECT count(*) FROM t"), "50");
+            raw.route().0 == "replica"
+        })
+        .await;
+        cluster.replica().stop();
+        assert_eq!(raw.value("SELECT count(*) FROM t"), "50");
+        let mut read_only = Raw::login(port, "app", APP_PASSWORD, "app_ro");
+        assert_eq!(sqlstates(&read_only.query("DELETE FROM t")), ["25006"]);
+    }
+}
