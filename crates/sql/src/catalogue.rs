@@ -233,6 +233,20 @@ pub enum RelationKind {
     Sequence,
 }
 
+impl RelationKind {
+    /// From PostgreSQL's letter.
+    #[must_use]
+    pub const fn from_letter(letter: u8) -> Self {
+        match letter {
+            b'v' => Self::View,
+            b'm' => Self::MaterializedView,
+            b'f' => Self::Foreign,
+            b'S' => Self::Sequence,
+            _ => Self::Plain,
+        }
+    }
+}
+
 /// `pg_class.relpersistence`; the worst of a table and its partitions or children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Persistence {
@@ -242,4 +256,16 @@ pub enum Persistence {
     Unlogged,
     /// Of one session.
     Temporary,
+}
+
+impl Persistence {
+    /// From PostgreSQL's letter; any other letter is not on replicas.
+    #[must_use]
+    pub const fn from_letter(letter: u8) -> Self {
+        match letter {
+            b'p' => Self::Permanent,
+            b't' => Self::Temporary,
+            _ => Self::Unlogged,
+        }
+    }
 }

@@ -67,7 +67,10 @@ impl CatalogueBuilder {
     /// A type whose input function, cast or domain constraint is as volatile as said.
     pub fn r#type(&mut self, schema: &str, name: &str, volatility: Volatility) -> &mut Self {
         if volatility == Volatility::Volatile {
-            self.catalogue.volatile_types.add(name.as_bytes(), schema.as_bytes().into());
+            let written = ALIASES.iter().filter(|(own, _)| schema == "pg_catalog" && *own == name);
+            for name in written.map(|(_, alias)| *alias).chain([name]) {
+                self.catalogue.volatile_types.add(name.as_bytes(), schema.as_bytes().into());
+            }
         }
         self
     }
@@ -133,6 +136,29 @@ impl CatalogueBuilder {
         }
     }
 }
+
+/// SQL's words for PostgreSQL's types; of words with a blank, the first.
+const ALIASES: [(&str, &str); 19] = [
+    ("int2", "smallint"),
+    ("int4", "int"),
+    ("int4", "integer"),
+    ("int8", "bigint"),
+    ("float4", "real"),
+    ("float4", "float"),
+    ("float8", "float"),
+    ("float8", "double"),
+    ("bool", "boolean"),
+    ("numeric", "decimal"),
+    ("numeric", "dec"),
+    ("varchar", "character"),
+    ("varchar", "char"),
+    ("varchar", "national"),
+    ("bpchar", "character"),
+    ("bpchar", "char"),
+    ("bpchar", "nchar"),
+    ("timestamptz", "timestamp"),
+    ("timetz", "time"),
+];
 
 /// `None` while nothing is wrong with it.
 const fn fate_of(verdict: &Verdict) -> Option<Fate> {
