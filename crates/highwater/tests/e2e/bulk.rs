@@ -26,7 +26,7 @@ fn mebibytes(bytes: u64) -> f64 {
 
 #[tokio::test]
 async fn a_million_rows_pass_in_constant_memory() {
-    let _alone = alone();
+    let _alone = alone().await;
     let fixture = crate::harness::Fixture::start(crate::harness::Settings::default()).await;
     let client = fixture.connect().await;
     let rows = client
@@ -44,7 +44,7 @@ async fn a_million_rows_pass_in_constant_memory() {
 
 #[tokio::test]
 async fn copy_of_a_hundred_megabytes_in_and_out_passes_in_constant_memory() {
-    let _alone = alone();
+    let _alone = alone().await;
     let fixture = crate::harness::Fixture::start(crate::harness::Settings::default()).await;
     let client = fixture.connect().await;
     client.batch_execute("CREATE UNLOGGED TABLE copied (line text)").await.unwrap();
@@ -71,7 +71,7 @@ async fn copy_of_a_hundred_megabytes_in_and_out_passes_in_constant_memory() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_up_nobody_and_costs_little_memory() {
-    let _alone = alone();
+    let _alone = alone().await;
     let fixture = crate::harness::Fixture::start(crate::harness::Settings::default()).await;
     let mut lazy: Vec<Raw> = (0..4).map(|_| fixture.raw()).collect();
     for raw in &mut lazy {
@@ -110,7 +110,7 @@ async fn idle_clients_cost_little_memory() {
 
 #[tokio::test]
 async fn a_router_with_nothing_to_do_uses_no_processor() {
-    let _alone = alone();
+    let _alone = alone().await;
     let fixture = crate::harness::Fixture::start(crate::harness::Settings::default()).await;
     let Some(router) = fixture.router() else { return };
     let _idle: Vec<Raw> = (0..20).map(|_| fixture.raw()).collect();

@@ -3,7 +3,12 @@
 //! One binary, so that it is linked once and the tests can share a cluster. See `harness` for how it is started and
 //! for the environment variables it knows.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why"
+)]
 #![allow(
     clippy::disallowed_methods,
     reason = "this suite is the outside world: it has a clock, threads and an environment"

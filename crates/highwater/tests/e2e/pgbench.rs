@@ -42,7 +42,7 @@ fn figure(report: &str, words: &str) -> f64 {
 
 #[tokio::test]
 async fn pgbench_runs_without_an_error_and_reads_on_the_replica() {
-    let _alone = alone();
+    let _alone = alone().await;
     let (scale, seconds) = if full() { ("10", "20") } else { ("1", "4") };
     let fixture = Fixture::start(Settings::default()).await;
     pgbench(&fixture, &["-i", "-q", "-s", scale]);

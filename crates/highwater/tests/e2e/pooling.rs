@@ -336,7 +336,7 @@ async fn every_answer_is_its_askers_own() {
                             let asked =
                                 [run("SELECT $1::text", &[Some(&nonce)]), sync(), failing, sync()].concat();
                             raw.send(&asked);
-                            assert_eq!(values(&raw.until_ready()), [nonce.clone()]);
+                            assert_eq!(values(&raw.until_ready()), std::slice::from_ref(&nonce));
                             assert_eq!(sqlstates(&raw.until_ready()), ["22012"]);
                         }
                         _ => {

@@ -306,7 +306,7 @@ async fn up_brings_a_cluster_up_and_leaves_nothing_behind() {
     if direct() {
         return;
     }
-    let _alone = alone();
+    let _alone = alone().await;
     for signal in [Signal::INT, Signal::TERM] {
         let port = free_port();
         let mut up = Up::start(&["--ephemeral", "--port", &port.to_string()]);

@@ -11,7 +11,6 @@ pub(crate) mod template;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
@@ -90,9 +89,9 @@ pub(crate) fn full() -> bool {
 }
 
 /// Held by tests that need most of the machine, so that only one of them runs at a time.
-pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static HEAVY: Mutex<()> = Mutex::new(());
-    HEAVY.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static HEAVY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    HEAVY.lock().await
 }
 
 /// Asks again until the answer is yes; panics when it is not within `limit`. The only place where tests wait.

@@ -80,12 +80,15 @@ impl Installation {
         found.max_by_key(|one| one.major).expect("PostgreSQL is not installed: apt-get install postgresql")
     }
 
+    /// Where `scripts/fetch-postgres` puts them.
+    pub(crate) fn fetched_into() -> PathBuf {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory holds tmp");
+        std::env::var_os("HIGHWATER_POSTGRES_DIR").map_or_else(|| target.join("postgres"), PathBuf::from)
+    }
+
     /// Those that `scripts/fetch-postgres` has fetched, oldest first.
     pub(crate) fn fetched() -> Vec<Self> {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory holds tmp");
-        let folder =
-            std::env::var_os("HIGHWATER_POSTGRES_DIR").map_or_else(|| target.join("postgres"), PathBuf::from);
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let entries = fs::read_dir(Installation::fetched_into()).into_iter().flatten().flatten();
         let mut found: Vec<_> =
             entries.filter_map(|entry| Installation::at(entry.path().join("bin"))).collect();
         found.sort_by_key(|one| one.major);

@@ -88,7 +88,7 @@ async fn n7_a_write_behind_a_read_in_session_mode() {
     if ready().await.is_none() {
         return;
     }
-    let _alone = alone();
+    let _alone = alone().await;
     let fixture = Fixture::start(Settings { pool_mode: "session", ..Settings::default() }).await;
     fixture.cluster.run("CREATE TABLE t (id int)").await;
     let mut raw = fixture.raw();
