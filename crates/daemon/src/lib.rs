@@ -1,22 +1,38 @@
-//! Placeholder of the daemon's map.
+//! The shell: sockets, timers and files. It asks the engine and does as told.
+//!
+//! Two kinds of thread. A *worker* ([`worker`]) owns clients that are in, their sessions and the backends they share: one
+//! epoll loop, no lock per query. The *control thread* ([`run`]) does what may wait: it lets clients in (`listen`,
+//! `login`), connects to nodes (`connect`), carries cancel requests (`cancel`), watches the clusters (`monitor`), and
+//! talks to operators (`admin`, `http`). They share [`world`] and write to each other ([`mail`]).
+//!
+//! Nothing here decides where a statement goes, who gets a backend or who is primary: `engine` does.
 
-#[allow(dead_code, reason = "run starts it")]
+#![deny(unsafe_code)]
+
 mod admin;
+mod cancel;
 pub mod clock;
 pub mod config;
-#[allow(dead_code, reason = "run starts it")]
+mod connect;
+mod databases;
+mod front;
 mod http;
-#[allow(dead_code, reason = "run starts it")]
 mod incarnation;
+mod listen;
+pub mod log;
+mod login;
 pub mod mail;
-#[allow(dead_code, reason = "run starts it")]
+mod messages;
+#[cfg_attr(not(test), allow(dead_code, reason = "its reference pages are made by tests"))]
 mod metrics;
-#[allow(dead_code, reason = "run starts it")]
 mod monitor;
-#[allow(dead_code, reason = "run starts it")]
 mod overview;
-#[allow(dead_code, reason = "run starts it")]
+mod run;
 mod spawn;
 pub mod stats;
+mod users;
+mod welcome;
 pub mod worker;
 pub mod world;
+
+pub use run::{Ready, RunError, run};

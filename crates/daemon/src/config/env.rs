@@ -63,7 +63,8 @@ pub(super) fn variables() -> impl Iterator<Item = (String, &'static Key)> {
     top.chain(rest)
 }
 
-fn is_scalar(key: &Key) -> bool {
+/// Can it be written as one word, or a list of words?
+pub(super) fn is_scalar(key: &Key) -> bool {
     !matches!(key.kind, Kind::One(_) | Kind::Many(_) | Kind::Nodes)
 }
 

@@ -13,6 +13,7 @@ mod reference;
 mod resolve;
 mod secret;
 mod settings;
+mod shown;
 mod userlist;
 mod value;
 
@@ -31,6 +32,7 @@ pub use settings::{
     LogFormat, LogLevel, LogSettings, MonitorSettings, NodeSettings, ServerMethod, Settings, Suffixes,
     UserSecret, UserSettings,
 };
+pub use shown::ShownSetting;
 
 /// What the command line said. No `Debug`: connection strings hold passwords.
 #[derive(Clone, Default)]

@@ -18,6 +18,7 @@ use super::secret;
 use super::settings::{
     ConnectSettings, DoorSettings, LogFormat, LogLevel, LogSettings, ServerMethod, Settings, Suffixes,
 };
+use super::shown::shown;
 use super::value::Value;
 
 /// Resolves a configuration.
@@ -55,7 +56,8 @@ pub(super) fn resolve(
     }
     let connect = resolver.connect(&pool);
     let log = resolver.log();
-    Settings { listen, http, clusters, databases, suffixes, auth, connect, door, admin_users, log }
+    let shown = shown(top);
+    Settings { listen, http, clusters, databases, suffixes, auth, connect, door, admin_users, log, shown }
 }
 
 struct Resolver<'a> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use engine::pool;
 use wire::auth::{ScramVerifier, Secret};
 
+use super::shown::ShownSetting;
 use crate::world::{Limits, Reads};
 
 /// Everything the router was told, resolved.
@@ -34,6 +35,8 @@ pub struct Settings {
     pub admin_users: Vec<Arc<str>>,
     /// What is written to the log, and how.
     pub log: LogSettings,
+    /// The settings as text, for people.
+    pub shown: Vec<ShownSetting>,
 }
 
 /// One `[[cluster]]`.

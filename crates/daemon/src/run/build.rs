@@ -1,0 +1,149 @@
+//! The world, made from the settings: clusters, databases, users, workers, monitors.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use engine::view::{NodeId, View};
+use mio::{Poll, Waker};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::control::Control;
+use super::{RunError, watch_worker};
+use crate::clock::Clock;
+use crate::config::{ClusterSettings, Settings, Source};
+use crate::connect::Connector;
+use crate::databases::Databases;
+use crate::front::{Counts, Front, NEW_DATABASES_MAX, WorkerPlace};
+use crate::mail::{ControlSender, MAIL_MAX, ToControl, WorkerHandle};
+use crate::overview::{AdminWorld, Order, Served, SettingRow, Watched};
+use crate::stats::WorkerStats;
+use crate::users::Users;
+use crate::welcome::Welcomes;
+use crate::worker::{self, WorkerParts};
+use crate::world::{Cluster, Database, Node};
+use crate::{monitor, spawn};
+
+/// Workers started: sessions, pools and limits are exact with one.
+const WORKERS: usize = 1;
+
+/// What `run` goes on with.
+pub(super) struct Built {
+    pub(super) control: Arc<Control>,
+    pub(super) mail: mpsc::Receiver<ToControl>,
+    pub(super) new_databases: mpsc::Receiver<Arc<Database>>,
+    pub(super) worker_ends: mpsc::Receiver<usize>,
+}
+
+/// Builds the world and starts its workers and monitors.
+pub(super) fn build(
+    settings: Settings,
+    source: Source,
+    orders: mpsc::Sender<Order>,
+) -> Result<Built, RunError> {
+    let clock = Clock::new();
+    let clusters = clusters(&settings.clusters);
+    let users = Arc::new(ArcSwap::from_pointee(Users::new(&settings.auth, None)?));
+    let databases = Databases::new(&settings.databases, &settings.suffixes, (&clusters, None));
+    let connector = Arc::new(Connector::new(Arc::clone(&users), settings.connect.clone(), clock));
+    let (to_control, mail) = mpsc::channel(MAIL_MAX);
+    let (new_databases, new_databases_in) = mpsc::channel(NEW_DATABASES_MAX);
+    let (workers, worker_ends) = start_workers(&to_control, clock)?;
+    let handles: Vec<WorkerHandle> = workers.iter().map(|(worker, _)| worker.handle.clone()).collect();
+    let watched: Vec<Watched> = clusters
+        .iter()
+        .zip(&settings.clusters)
+        .map(|(cluster, settings)| Watched {
+            cluster: Arc::clone(cluster),
+            monitor: monitor::spawn(Arc::clone(cluster), &settings.monitor, handles.clone(), clock),
+        })
+        .collect();
+    let served = served(&settings, &watched, (&databases, &users.load()));
+    let stats = workers.iter().map(|(worker, stats)| (worker.handle.clone(), Arc::clone(stats))).collect();
+    let front = Arc::new(Front {
+        users,
+        databases: ArcSwap::from_pointee(databases),
+        admin_users: ArcSwap::from_pointee(settings.admin_users.clone()),
+        door: ArcSwap::from_pointee(settings.door),
+        welcomes: Welcomes::new(Arc::clone(&connector), clock),
+        connector,
+        cancel_keys: Arc::default(),
+        legs: Default::default(),
+        workers: workers.into_iter().map(|(worker, _)| worker).collect(),
+        counts: Counts::default(),
+        new_databases,
+    });
+    let admin = Arc::new(AdminWorld::new(clock, served, stats, orders));
+    let control = Arc::new(Control { front, admin, watched, source, settings: Mutex::new(settings) });
+    control.load_catalogues();
+    Ok(Built { control, mail, new_databases: new_databases_in, worker_ends })
+}
+
+fn clusters(settings: &[ClusterSettings]) -> Vec<Arc<Cluster>> {
+    // Ids are unique over all clusters; the settings allow far fewer nodes than there are ids.
+    let mut ids = (0..=u16::MAX).map(NodeId);
+    let mut cluster = |settings: &ClusterSettings| {
+        let nodes: Vec<Node> = settings
+            .nodes
+            .iter()
+            .zip(&mut ids)
+            .map(|(node, id)| Node {
+                id,
+                name: node.name.as_str().into(),
+                host: node.host.clone(),
+                port: node.port,
+            })
+            .collect();
+        let view = View::unknown(nodes.iter().map(|node| (node.id, Arc::clone(&node.name))));
+        let view = ArcSwap::from_pointee(view);
+        Arc::new(Cluster { name: settings.name.clone(), nodes, view, writes: Default::default() })
+    };
+    settings.iter().map(&mut cluster).collect()
+}
+
+type Workers = Vec<(WorkerPlace, Arc<WorkerStats>)>;
+
+fn start_workers(
+    control: &ControlSender,
+    clock: Clock,
+) -> Result<(Workers, mpsc::Receiver<usize>), RunError> {
+    let (ends, ends_in) = mpsc::channel(WORKERS);
+    let mut workers = Vec::new();
+    for index in 0..WORKERS {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), worker::WAKER)?;
+        let (handle, mail) = WorkerHandle::new(waker);
+        let stats = Arc::new(WorkerStats::default());
+        let parts =
+            WorkerParts { index, poll, mail, control: control.clone(), clock, stats: Arc::clone(&stats) };
+        let (alive, ended) = oneshot::channel::<()>();
+        spawn::thread(format!("worker-{index}"), move || {
+            // Dropped when the thread ends, however it does.
+            let _alive = alive;
+            worker::run(parts);
+        })?;
+        watch_worker(index, ended, ends.clone());
+        workers.push((WorkerPlace { handle, clients: Arc::default() }, stats));
+    }
+    Ok((workers, ends_in))
+}
+
+/// What the console and the HTTP server show of these settings.
+pub(super) fn served(
+    settings: &Settings,
+    watched: &[Watched],
+    (databases, users): (&Databases, &Users),
+) -> Served {
+    let row = |shown: &crate::config::ShownSetting| SettingRow {
+        key: shown.key.clone(),
+        value: shown.value.clone(),
+        default: shown.default.clone(),
+        changeable: shown.changeable,
+    };
+    Served {
+        clusters: watched.to_vec(),
+        databases: databases.all(),
+        settings: settings.shown.iter().map(row).collect(),
+        users: users.names().cloned().collect(),
+        admin_users: settings.admin_users.clone(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Changed settings, taken over while clients are being served: all of them or, if there is a mistake, none.
+//!
+//! Clients that are in keep the settings they came in with; new ones get the new. What is fixed at the start (addresses,
+//! clusters, the log) is named, so that nobody believes it to be in force.
+
+use std::sync::Arc;
+
+use super::control::Control;
+use crate::config::{ClusterSettings, Settings};
+use crate::databases::Databases;
+use crate::spawn;
+use crate::users::Users;
+use crate::world::Cluster;
+
+impl Control {
+    /// Reads the settings and takes them over. The error is what is wrong with them.
+    pub(super) async fn take_over(&self) -> Result<(), String> {
+        let mut in_force = self.settings.lock().await;
+        let (source, users) = (self.source.clone(), self.front.users.load_full());
+        // Reads files, may run commands, and derives keys.
+        let read = spawn::blocking(move || {
+            let settings = source.load().map_err(|mistakes| mistakes.to_string())?;
+            let users = Users::new(&settings.auth, Some(&users)).map_err(|error| error.to_string())?;
+            Ok::<_, String>((settings, users))
+        });
+        let (settings, users) =
+            read.await.unwrap_or_else(|| Err("reading the settings failed".to_owned()))?;
+        let clusters = self.running(&settings.clusters)?;
+        for what in needing_restart(&in_force, &settings) {
+            tracing::warn!(what, "has changed, and will be in force after a restart");
+        }
+        let front = &self.front;
+        let before = front.databases.load_full();
+        let databases = Databases::new(&settings.databases, &settings.suffixes, (&clusters, Some(&before)));
+        front.users.store(Arc::new(users));
+        front.databases.store(Arc::new(databases));
+        front.admin_users.store(Arc::new(settings.admin_users.clone()));
+        front.door.store(Arc::new(settings.door));
+        front.connector.reload(settings.connect.clone());
+        front.welcomes.forget();
+        self.show(&settings);
+        *in_force = settings;
+        self.load_catalogues();
+        Ok(())
+    }
+
+    /// The running clusters, in the order of the new settings.
+    fn running(&self, settings: &[ClusterSettings]) -> Result<Vec<Arc<Cluster>>, String> {
+        let find = |name: &str| self.watched.iter().find(|watched| watched.cluster.name == name);
+        settings
+            .iter()
+            .map(|settings| match find(&settings.name) {
+                Some(watched) => Ok(Arc::clone(&watched.cluster)),
+                None => Err(format!("cluster {:?} is new: restart the router to serve it", settings.name)),
+            })
+            .collect()
+    }
+}
+
+fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
+    let changed = [
+        ("listen", before.listen != after.listen),
+        ("http", before.http != after.http),
+        ("cluster", before.clusters != after.clusters),
+        ("log", before.log != after.log),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::databases::tests::settings;
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_the_rest_is_not() {
+        let before = settings("");
+        assert_eq!(needing_restart(&before, &settings("[reads]\nmax_staleness = 1\n")), Vec::<&str>::new());
+        let mut after = settings("[log]\nlevel = \"warn\"\n");
+        after.listen.clear();
+        after.http = None;
+        after.clusters[0].nodes.clear();
+        assert_eq!(needing_restart(&before, &after), ["listen", "http", "cluster", "log"]);
+    }
+}
