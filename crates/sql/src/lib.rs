@@ -45,7 +45,7 @@ pub use catalogue::{Arity, Catalogue, CatalogueBuilder, Persistence, RelationKin
 pub use class::{Class, Effects, Why};
 pub use memo::{KEPT_TEXT_BYTES_MAX, Memo, MemoCounters, hash};
 pub use search_path::SearchPath;
-pub use split::split;
+pub use split::{first, split};
 pub use verdict::{Detail, Hints, Isolation, RouteHint, SetValue, Verdict};
 
 /// Longer texts are never taken for reads; they are [`Why::TooLong`]. Bytes.

@@ -9,8 +9,19 @@ use crate::lexer::{Kind, Lexer};
 /// The byte ranges of the statements of `text`, without their semicolons; empty ones are left out.
 #[must_use]
 pub fn split(text: &str, standard_conforming_strings: bool) -> Vec<Range<usize>> {
+    let (mut ranges, mut offset) = (Vec::new(), 0);
+    while let Some((range, next)) = first(&text[offset..], standard_conforming_strings) {
+        ranges.push(offset + range.start..offset + range.end);
+        offset += next;
+    }
+    ranges
+}
+
+/// The first statement of `text` that is not empty, and where what follows its semicolon begins. For scripts that hold
+/// more than SQL behind a statement, such as the rows of COPY.
+#[must_use]
+pub fn first(text: &str, standard_conforming_strings: bool) -> Option<(Range<usize>, usize)> {
     let mut lexer = Lexer::new(text, standard_conforming_strings);
-    let mut ranges = Vec::new();
     let mut current: Option<Range<usize>> = None;
     let (mut brackets, mut blocks, mut create) = (0_u32, 0_u32, false);
     loop {
@@ -18,11 +29,11 @@ pub fn split(text: &str, standard_conforming_strings: bool) -> Vec<Range<usize>>
         let is =
             |word: &str| token.kind == Kind::Word && text[token.start..token.end].eq_ignore_ascii_case(word);
         match token.kind {
-            Kind::End => break,
-            Kind::Semicolon if brackets == 0 && blocks == 0 => {
-                ranges.extend(current.take());
-                continue;
-            }
+            Kind::End => return current.map(|range| (range, text.len())),
+            Kind::Semicolon if brackets == 0 && blocks == 0 => match current {
+                Some(range) => return Some((range, token.end)),
+                None => continue,
+            },
             Kind::OpenParen => brackets += 1,
             Kind::CloseParen => brackets = brackets.saturating_sub(1),
             _ if current.is_none() => create = is("create"),
@@ -33,8 +44,6 @@ pub fn split(text: &str, standard_conforming_strings: bool) -> Vec<Range<usize>>
         let start = current.as_ref().map_or(token.start, |range| range.start);
         current = Some(start..token.end);
     }
-    ranges.extend(current);
-    ranges
 }
 
 #[cfg(test)]
@@ -53,6 +62,14 @@ mod tests {
             ),
             ["select ';'", "select $$;$$, \";\"", "create rule r as on insert to t do (a;b)"]
         );
+    }
+
+    #[test]
+    fn what_follows_the_first_statement_is_left_alone() {
+        let text = ";; copy t from stdin;\n1\tit's\n\\.\n";
+        let (range, next) = first(text, true).expect("there is one");
+        assert_eq!((&text[range], &text[next..]), ("copy t from stdin", "\n1\tit's\n\\.\n"));
+        assert_eq!(first(" -- nothing\n;", true), None);
     }
 
     #[test]

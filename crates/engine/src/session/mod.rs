@@ -46,6 +46,7 @@ pub use backend::{Backend, Side};
 pub use own::{Refusal, check as check_own};
 pub use pieces::{Piece, Pieces};
 pub use rerun::Learned;
+pub use survey::PINNING;
 
 use owed::Pipeline;
 use parameters::{Change, Tracked};

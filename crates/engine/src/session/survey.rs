@@ -12,7 +12,7 @@ use wire::frontend::{Bind, Describe, DescribeKind, Parse, Query};
 use super::{Context, HOLD_BYTES_MAX, Session};
 
 /// State that another backend would not have, whatever we repeat there.
-pub(super) const PINNING: Effects = Effects::UNTRACKED_STATE
+pub const PINNING: Effects = Effects::UNTRACKED_STATE
     .union(Effects::LISTEN)
     .union(Effects::TEMP_OBJECT)
     .union(Effects::ADVISORY_LOCK)
