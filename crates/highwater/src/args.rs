@@ -30,6 +30,9 @@ Exit status:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Up(Up),
+    Check(Check),
+    Explain(Explain),
+    Status(Status),
     #[command(hide = true)]
     Completions(Completions),
     #[command(hide = true)]
@@ -64,6 +67,68 @@ pub(crate) struct Up {
     /// Directory of PostgreSQL's programs [default: the newest of PATH, pg_config and the usual places]
     #[arg(long, value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,
+}
+
+/// Every mistake in a configuration at once, with line, column and the nearest valid name.
+///
+/// Looks at the file and at HIGHWATER_… in the environment. Exit status 1 when there is something to correct.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Configuration file (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Also connect to every node, as the monitor: role, timeline, system identifier, version, privileges, settings
+    #[arg(long)]
+    pub(crate) connect: bool,
+
+    /// Print the JSON schema of the configuration file, for editors, and check nothing
+    #[arg(long, conflicts_with_all = ["config", "connect"])]
+    pub(crate) print_schema: bool,
+}
+
+/// Where each statement would go, and why.
+///
+/// Says for each statement its class (reads, writes, unknown), the node it would be sent to, the reason, its effects on
+/// the session, and the freshness it would need. Every statement is judged alone. Without a configuration or a DSN, by
+/// PostgreSQL's own functions, and every table counts as an ordinary one; with either, by the live catalogue.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// One or more statements; - for standard input
+    #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+
+    /// Read an SQL script; - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Take the catalogue of the first database of this configuration, and its freshness settings
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dsn")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Take the catalogue of this database
+    #[arg(long, value_name = "DSN")]
+    pub(crate) dsn: Option<String>,
+
+    /// One JSON object a line: statement, class, target, reason, effects, rule, freshness
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a running router says of itself: nodes, pools, share of reads on replicas, reasons.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// HTTP address of the router
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6433", env = "HIGHWATER_HTTP")]
+    pub(crate) http: String,
+
+    /// Print the router's JSON as it is
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Ask again every second, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// Prints the completions for a shell, to be put where the shell looks for them.

@@ -4,12 +4,18 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod check;
+mod connection;
 mod dsn;
 mod environment;
+mod explain;
 mod failure;
 mod generate;
+mod http;
 mod output;
+mod settings;
 mod setup;
+mod status;
 
 use std::process::ExitCode;
 
@@ -30,6 +36,9 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Up(up) => setup::up(up),
+        Command::Check(check) => check::check(check),
+        Command::Explain(explain) => explain::explain(explain),
+        Command::Status(status) => status::status(status),
         Command::Completions(completions) => generate::completions(completions),
         Command::Man(man) => generate::man(man),
     }

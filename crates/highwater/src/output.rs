@@ -11,10 +11,22 @@ pub(crate) fn line(text: impl AsRef<str>) {
     let _ = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
 }
 
+/// Whether somebody reads what we write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reader {
+    /// As far as we know.
+    There,
+    /// The pipe is closed.
+    Gone,
+}
+
 /// Text on standard output, as it is.
-pub(crate) fn text(text: &str) {
+pub(crate) fn text(text: &str) -> Reader {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Reader::There,
+        Err(_) => Reader::Gone,
+    }
 }
 
 /// One line on standard error.

@@ -107,7 +107,7 @@ const XTASK: (&str, &str) = ("xtask/", "a tool that runs commands and reports on
 const SPAWNER: (&str, &str) = ("crates/daemon/src/spawn.rs", "the one place that starts tasks and threads");
 const MEASUREMENT: (&str, &str) = ("crates/sql/examples/", "a measurement, not the product");
 const DRIVER: (&str, &str) =
-    ("crates/highwater/src/setup/connection.rs", "the task that drives a connection ends with its client");
+    ("crates/highwater/src/connection.rs", "the task that drives a connection ends with its client");
 const WORLD: (&str, &str) = ("crates/daemon/src/run.rs", "builds the world: its threads begin here");
 
 pub(crate) const BANS: &[Ban] = &[

@@ -8,7 +8,6 @@ use anyhow::Context;
 use tokio_postgres::Client;
 
 use super::account::Account;
-use super::connection::{self, SUPERUSER};
 use super::disk;
 use super::place::{Marker, NodeRecord, Place};
 use super::plan::{self, Data, PrimaryStep, ReplicaStep, Slot};
@@ -16,9 +15,9 @@ use super::ports;
 use super::postgres::{self, Installation};
 use super::progress::Progress;
 use super::quote;
-use super::server::{self, Durability, Node, Server, slot_name};
+use super::server::{self, Durability, Node, SUPERUSER, Server, slot_name};
 use super::tools::Tools;
-use crate::failure;
+use crate::{connection, failure};
 
 /// The application's role and database.
 pub(crate) const APP: &str = "app";
@@ -99,7 +98,8 @@ impl Cluster {
 
     /// Connects to the primary.
     pub(crate) async fn connect(&self, user: &str, database: &str) -> anyhow::Result<Client> {
-        connection::connect(&self.place.sockets(), self.marker.primary.port, user, database)
+        let sockets = self.place.sockets();
+        connection::connect(&connection::by_socket(&sockets, self.marker.primary.port, user, database))
             .await
             .with_context(|| format!("can't connect to the primary as {user}"))
     }

@@ -5,7 +5,6 @@
 
 mod account;
 mod cluster;
-mod connection;
 mod disk;
 mod place;
 mod plan;

@@ -11,12 +11,11 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::connection::{self, SUPERUSER};
 use super::place::Place;
 use super::process::Process;
 use super::tools::{Tools, failure_in, tail};
 use super::{postgres, quote};
-use crate::{failure, output};
+use crate::{connection, failure, output};
 
 /// Between two looks at a server that is starting.
 const POLL: Duration = Duration::from_millis(20);
@@ -26,6 +25,9 @@ const LEFT_BEHIND_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// After this long, a start that is not over is mentioned: it is replaying what a crash has left.
 const SLOW_START: Duration = Duration::from_secs(10);
+
+/// The super-user that `initdb` makes. Trusted on the Unix socket, which only PostgreSQL's account can reach.
+pub(crate) const SUPERUSER: &str = "highwater";
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -102,7 +104,7 @@ impl Server {
 
     /// Waits until it takes connections, which for a replica means that it has reached a consistent state.
     pub(crate) async fn accepting(&mut self, place: &Place, tools: &Tools) -> anyhow::Result<()> {
-        let sockets = place.sockets();
+        let superuser = connection::by_socket(&place.sockets(), self.node.port, SUPERUSER, "postgres");
         let mut waited = Duration::ZERO;
         loop {
             if self.ended().is_some() {
@@ -112,7 +114,7 @@ impl Server {
                     &self.log,
                 ));
             }
-            let attempt = connection::connect(&sockets, self.node.port, SUPERUSER, "postgres").await;
+            let attempt = connection::connect(&superuser).await;
             match attempt {
                 Ok(_) => return Ok(()),
                 Err(error) if error.as_db_error().is_some_and(|e| e.code().code() != "57P03") => {

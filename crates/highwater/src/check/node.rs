@@ -1,0 +1,90 @@
+//! Asks a node, as the monitor's role, for the facts that `judge` wants. One connection, two statements.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use daemon::config::{ClusterSettings, MonitorSettings, NodeSettings};
+use tokio_postgres::{Client, Row};
+
+use super::judge::{Facts, PARITY, Role};
+use crate::connection;
+
+/// Longest time for one node, from connecting to the last answer.
+const NODE_MAX: Duration = Duration::from_secs(5);
+
+/// Facts, or in one sentence why there are none.
+pub(super) type Probe = Result<Facts, String>;
+
+/// Asks every node, in the order of the settings.
+pub(super) async fn probe_all(cluster: &ClusterSettings) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for node in &cluster.nodes {
+        let probe = tokio::time::timeout(NODE_MAX, probe(node, &cluster.monitor)).await;
+        probes.push(match probe {
+            Ok(Ok(facts)) => Ok(facts),
+            Ok(Err(error)) => Err(sentence(&error)),
+            Err(_) => Err(format!("no answer within {} s", NODE_MAX.as_secs())),
+        });
+    }
+    probes
+}
+
+async fn probe(node: &NodeSettings, monitor: &MonitorSettings) -> Result<Facts, tokio_postgres::Error> {
+    let client = connection::connect(&connection::of_monitor(node, monitor, &monitor.database)).await?;
+    let row = client.query_one(&statement(), &[]).await?;
+    let receiver = receiver(&client).await?;
+    facts(&row, receiver)
+}
+
+fn statement() -> String {
+    let mut text = "SELECT pg_is_in_recovery(), (pg_control_checkpoint()).timeline_id, \
+                    (pg_control_system()).system_identifier, current_setting('server_version'), \
+                    current_setting('server_version_num')::int, pg_has_role('pg_monitor', 'USAGE'), \
+                    current_setting('wal_level') <> 'minimal' AND current_setting('hot_standby')::bool"
+        .to_owned();
+    for name in PARITY {
+        write!(text, ", current_setting('{name}')::int").expect("a String takes everything");
+    }
+    text
+}
+
+fn facts(row: &Row, receiver: Option<String>) -> Result<Facts, tokio_postgres::Error> {
+    const PARITY_FROM: usize = 7;
+    let mut parity = [0; PARITY.len()];
+    for (index, value) in parity.iter_mut().enumerate() {
+        *value = row.try_get(PARITY_FROM + index)?;
+    }
+    Ok(Facts {
+        role: if row.try_get(0)? { Role::Replica } else { Role::Primary },
+        timeline: row.try_get(1)?,
+        system_identifier: row.try_get(2)?,
+        version: row.try_get(3)?,
+        version_num: row.try_get(4)?,
+        monitors: row.try_get(5)?,
+        replicates: row.try_get(6)?,
+        receiver,
+        parity,
+    })
+}
+
+async fn receiver(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let row = client.query_opt("SELECT status FROM pg_stat_wal_receiver", &[]).await?;
+    row.map_or(Ok(None), |row| row.try_get(0))
+}
+
+/// PostgreSQL's own words when it gave any, else the cause behind the library's.
+fn sentence(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return db.message().to_owned();
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            write!(text, ": {inner_text}").expect("a String takes everything");
+        }
+        cause = inner.source();
+    }
+    text
+}
