@@ -16,7 +16,7 @@
 /// | `min_args` | int4 | arguments without a default |
 /// | `max_args` | int4 or null | all arguments; null: VARIADIC |
 /// | `volatility` | text | `i`, `s` or `v`; of an aggregate, the worst of its functions |
-pub const FUNCTIONS: &str = "\
+pub(crate) const FUNCTIONS: &str = "\
 SELECT n.nspname::pg_catalog.text AS schema,
        p.proname::pg_catalog.text AS name,
        (p.pronargs - p.pronargdefaults)::pg_catalog.int4 AS min_args,
@@ -38,7 +38,7 @@ WHERE p.oid >= 16384 AND p.prokind <> 'p' AND n.nspname !~ '^pg_temp_'";
 /// | `schema` | text | |
 /// | `name` | text | |
 /// | `volatility` | text | always `v` |
-pub const OPERATORS: &str = "\
+pub(crate) const OPERATORS: &str = "\
 SELECT n.nspname::pg_catalog.text AS schema, o.oprname::pg_catalog.text AS name, 'v'::pg_catalog.text AS volatility
 FROM pg_catalog.pg_operator o
 JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
@@ -56,7 +56,7 @@ WHERE o.oid >= 16384 AND p.provolatile = 'v'";
 /// | `schema` | text | |
 /// | `name` | text | |
 /// | `volatility` | text | always `v` |
-pub const TYPES: &str = "\
+pub(crate) const TYPES: &str = "\
 WITH RECURSIVE suspect(oid) AS (
     SELECT t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p ON p.oid = t.typinput
     WHERE t.oid >= 16384 AND p.provolatile = 'v'
@@ -90,7 +90,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 /// | `name` | text | |
 /// | `kind` | text | `r` table, `v` view, `m` materialized view, `S` sequence, `f` foreign table or a table with one among its partitions or children |
 /// | `persistence` | text | `p` permanent, `u` unlogged, itself or one of its partitions or children |
-pub const RELATIONS: &str = "\
+pub(crate) const RELATIONS: &str = "\
 WITH RECURSIVE tree(root, oid) AS (
     SELECT DISTINCT i.inhparent, i.inhparent FROM pg_catalog.pg_inherits i
   UNION
@@ -117,7 +117,7 @@ WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpe
 /// | `schema` | text | |
 /// | `name` | text | |
 /// | `definition` | text | `pg_get_viewdef` |
-pub const VIEWS: &str = "\
+pub(crate) const VIEWS: &str = "\
 SELECT n.nspname::pg_catalog.text AS schema,
        c.relname::pg_catalog.text AS name,
        pg_catalog.pg_get_viewdef(c.oid) AS definition
@@ -132,7 +132,7 @@ WHERE c.oid >= 16384 AND c.relkind = 'v' AND c.relpersistence <> 't'";
 /// | `schema` | text | of the table |
 /// | `name` | text | of the table |
 /// | `expression` | text | USING of a policy FOR SELECT, ALL or with any command that also reads |
-pub const POLICIES: &str = "\
+pub(crate) const POLICIES: &str = "\
 SELECT n.nspname::pg_catalog.text AS schema,
        c.relname::pg_catalog.text AS name,
        pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS expression
@@ -156,7 +156,7 @@ WHERE c.relrowsecurity AND p.polqual IS NOT NULL AND c.relpersistence <> 't'";
 /// | column | type | what |
 /// |---|---|---|
 /// | `epoch` | int8 | |
-pub const EPOCH: &str = "\
+pub(crate) const EPOCH: &str = "\
 WITH version(part, oid, xmin) AS (
     SELECT 1, p.oid, p.xmin FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
   UNION ALL

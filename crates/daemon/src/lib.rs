@@ -11,6 +11,8 @@
 
 mod admin;
 mod cancel;
+mod catalog;
+mod catalog_queries;
 pub mod clock;
 pub mod config;
 mod connect;

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::control::Control;
 use super::{RunError, watch_worker};
+use crate::catalog::Keepers;
 use crate::clock::Clock;
 use crate::config::{ClusterSettings, Settings, Source};
 use crate::connect::Connector;
@@ -58,6 +59,9 @@ pub(super) fn build(
         })
         .collect();
     let served = served(&settings, &watched, (&databases, &users.load()));
+    let logins = clusters.into_iter().zip(settings.clusters.iter().map(|cluster| cluster.monitor.clone()));
+    let counters = workers.iter().map(|(_, stats)| Arc::clone(stats));
+    let keepers = Keepers::new(logins.collect(), counters.collect());
     let stats = workers.iter().map(|(worker, stats)| (worker.handle.clone(), Arc::clone(stats))).collect();
     let front = Arc::new(Front {
         users,
@@ -73,8 +77,9 @@ pub(super) fn build(
         new_databases,
     });
     let admin = Arc::new(AdminWorld::new(clock, served, stats, orders));
-    let control = Arc::new(Control { front, admin, watched, source, settings: Mutex::new(settings) });
-    control.load_catalogues();
+    let control =
+        Arc::new(Control { front, admin, watched, keepers, source, settings: Mutex::new(settings) });
+    control.keep_catalogues();
     Ok(Built { control, mail, new_databases: new_databases_in, worker_ends })
 }
 

@@ -7,6 +7,7 @@ use wire::sqlstate::SqlState;
 
 use super::build::served;
 use crate::cancel::{self, Leg};
+use crate::catalog::Keepers;
 use crate::config::{Settings, Source};
 use crate::front::Front;
 use crate::mail::{ConnectError, ConnectFault, ReadyBackend, ToControl, ToWorker};
@@ -19,6 +20,7 @@ pub(super) struct Control {
     pub(super) front: Arc<Front>,
     pub(super) admin: Arc<AdminWorld>,
     pub(super) watched: Vec<Watched>,
+    pub(super) keepers: Keepers,
     pub(super) source: Source,
     /// The settings in force; locked for the time of a reload, so that there is one at a time.
     pub(super) settings: Mutex<Settings>,
@@ -62,6 +64,7 @@ impl Control {
             cluster = database.cluster.name,
             "first client of this database"
         );
+        self.keepers.keep(database);
         let control = Arc::clone(self);
         spawn::task("show new database", async move {
             let settings = control.settings.lock().await;
@@ -69,8 +72,10 @@ impl Control {
         });
     }
 
-    /// Loads the catalogues of all databases that are known.
-    pub(super) fn load_catalogues(&self) {}
+    /// Has the catalogues kept of all databases that are known.
+    pub(super) fn keep_catalogues(&self) {
+        self.front.databases.load().all().iter().for_each(|database| self.keepers.keep(database));
+    }
 
     /// Shows the settings in force to the console and the HTTP server.
     pub(super) fn show(&self, settings: &Settings) {

@@ -40,7 +40,7 @@ impl Control {
         front.welcomes.forget();
         self.show(&settings);
         *in_force = settings;
-        self.load_catalogues();
+        self.keep_catalogues();
         Ok(())
     }
 
