@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::settings::Flags;
+
 /// PostgreSQL read-replica router and connection pooler.
 ///
 /// Applications keep their connection string; Highwater pools their connections, sends each statement to the primary
@@ -30,6 +32,7 @@ Exit status:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Up(Up),
+    Serve(Serve),
     Check(Check),
     Explain(Explain),
     Status(Status),
@@ -67,6 +70,16 @@ pub(crate) struct Up {
     /// Directory of PostgreSQL's programs [default: the newest of PATH, pg_config and the usual places]
     #[arg(long, value_name = "DIR")]
     pub(crate) pg_bin: Option<PathBuf>,
+}
+
+/// The router, in the foreground.
+///
+/// File, environment (HIGHWATER_…) and flags say the same things; the environment overrules the file, and flags overrule
+/// both. SIGHUP reads them again; SIGTERM and SIGINT let what is running finish, and end.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) settings: Flags,
 }
 
 /// Every mistake in a configuration at once, with line, column and the nearest valid name.

@@ -13,6 +13,7 @@ mod failure;
 mod generate;
 mod http;
 mod output;
+mod serve;
 mod settings;
 mod setup;
 mod status;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Up(up) => setup::up(up),
+        Command::Serve(serve) => serve::serve(&serve.settings),
         Command::Check(check) => check::check(check),
         Command::Explain(explain) => explain::explain(explain),
         Command::Status(status) => status::status(status),

@@ -114,7 +114,12 @@ pub(crate) const BANS: &[Ban] = &[
     Ban {
         words: &["Instant::now", "SystemTime::now"],
         within: &[],
-        except: &[("crates/daemon/src/clock.rs", "the one place that reads the clock"), MEASUREMENT, END_TO_END, XTASK],
+        except: &[
+            ("crates/daemon/src/clock.rs", "the one place that reads the clock"),
+            MEASUREMENT,
+            END_TO_END,
+            XTASK,
+        ],
         about: About::Both,
         why: "decisions are told the time, so that tests and seeds can tell it too",
         instead: "take `now` as an argument; in the shell ask daemon::clock",

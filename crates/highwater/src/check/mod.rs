@@ -5,6 +5,8 @@
 mod judge;
 mod node;
 
+use std::fs::File;
+
 use daemon::config::{ClusterSettings, Settings};
 use judge::{Facts, problems};
 use node::Probe;
@@ -19,6 +21,10 @@ pub(crate) fn check(asked: &args::Check) -> anyhow::Result<()> {
         return Ok(());
     }
     let source = Flags::of_file(asked.config.clone()).source();
+    if let Some(path) = &source.path {
+        File::open(path)
+            .map_err(|error| failure::usage(format!("can't read {}: {error}", path.display())))?;
+    }
     let settings = source.load().map_err(|mistakes| {
         for mistake in mistakes.iter() {
             output::line(mistake.to_string());
@@ -26,11 +32,7 @@ pub(crate) fn check(asked: &args::Check) -> anyhow::Result<()> {
         let plural = if mistakes.len() == 1 { "mistake" } else { "mistakes" };
         failure::failed(format!("{} {plural} in the configuration", mistakes.len()))
     })?;
-    output::line(format!(
-        "configuration: fine ({} clusters, {} databases)",
-        settings.clusters.len(),
-        settings.databases.len()
-    ));
+    output::line("configuration: no mistakes");
     if asked.connect { connect(&settings) } else { Ok(()) }
 }
 

@@ -82,7 +82,9 @@ pub(crate) fn explain(asked: &args::Explain) -> anyhow::Result<()> {
 fn text_of(asked: &args::Explain) -> anyhow::Result<String> {
     let bytes = match (&asked.file, asked.sql.as_deref()) {
         (None, None) => {
-            return Err(failure::usage("say which SQL: as an argument, with --file, or - for standard input"));
+            return Err(failure::usage(
+                "say which SQL: as an argument, with --file, or - for standard input",
+            ));
         }
         (None, Some(sql)) if sql != "-" => return Ok(sql.to_owned()),
         (Some(path), _) if path.as_os_str() != "-" => fs::read(path)

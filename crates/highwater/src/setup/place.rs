@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/highwater.json     what is here: version, ports, passwords (readable by its owner only)
+//! DIR/highwater.toml     the router's configuration, written at every start
 //! DIR/highwater.lock     held while `up` runs
 //! DIR/primary, DIR/replica-1, …   PostgreSQL data directories
 //! DIR/log/               what each PostgreSQL prints
@@ -26,6 +27,7 @@ use crate::{environment, failure};
 const FORMAT: u32 = 1;
 const MARKER: &str = "highwater.json";
 const LOCK: &str = "highwater.lock";
+const DRAFT: &str = ".highwater.new";
 
 /// Longest path of a Unix socket that PostgreSQL accepts, in bytes (`sun_path` is 108 with its final zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -183,10 +185,19 @@ impl Place {
         })
     }
 
-    /// Writes the marker, whole or not at all.
+    /// Writes the marker.
     pub(crate) fn write_marker(&self, marker: &Marker) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(marker)?;
-        let (path, draft) = (self.root.join(MARKER), self.root.join(".highwater.json.new"));
+        self.write(MARKER, &serde_json::to_string_pretty(marker)?).map(|_| ())
+    }
+
+    /// Writes the router's configuration and says where.
+    pub(crate) fn write_configuration(&self, text: &str) -> anyhow::Result<PathBuf> {
+        self.write("highwater.toml", text)
+    }
+
+    /// Writes a file that only its owner can read, whole or not at all.
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let (path, draft) = (self.root.join(name), self.root.join(DRAFT));
         let written = || -> std::io::Result<()> {
             let mut file =
                 OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
@@ -194,7 +205,8 @@ impl Place {
             file.sync_all()?;
             fs::rename(&draft, &path)
         };
-        written().with_context(|| format!("can't write {}", path.display()))
+        written().with_context(|| format!("can't write {}", path.display()))?;
+        Ok(path)
     }
 
     /// Removes a temporary directory with all that is in it; leaves any other alone.
@@ -236,9 +248,7 @@ fn read_marker(text: &str) -> Result<Marker, String> {
 /// True when there is nothing but our own lock, a half-written marker, or what `mkfs` leaves.
 fn is_unused(root: &Path) -> anyhow::Result<bool> {
     let entries = fs::read_dir(root).with_context(|| format!("can't read {}", root.display()))?;
-    Ok(entries
-        .flatten()
-        .all(|e| [LOCK, ".highwater.json.new", "lost+found"].iter().any(|name| e.file_name() == *name)))
+    Ok(entries.flatten().all(|e| [LOCK, DRAFT, "lost+found"].iter().any(|name| e.file_name() == *name)))
 }
 
 fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
@@ -291,9 +301,9 @@ fn fits_sockets(directory: &Path) -> bool {
     length <= SOCKET_PATH_BYTES_MAX && directory.to_str().is_some_and(|path| !path.contains([',', '"']))
 }
 
-/// 160 random bits in hexadecimal: no character that a DSN, SQL or a shell would have to escape.
+/// 96 random bits in hexadecimal: no character that a DSN, SQL or a shell would have to escape.
 fn password() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 20];
+    let mut bytes = [0_u8; 12];
     getrandom::fill(&mut bytes).map_err(|error| failure::failed(format!("no random numbers: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
