@@ -5,9 +5,9 @@
 //! What is not consumed is shown again, with more behind it. A session never sees a socket, and never more than one
 //! backend at a time.
 //!
-//! The life of a request: [`survey`] finds where it ends and what it does, [`route::decide`](crate::route::decide)
-//! names a node, the shell checks out a backend, [`forward`] sends it on, [`relay`] brings the answer back,
-//! [`settle`] draws the balance at ReadyForQuery. [`local`] answers what needs no backend; [`rerun`] takes
+//! The life of a request: `survey` finds where it ends and what it does, [`route::decide`](crate::route::decide)
+//! names a node, the shell checks out a backend, `forward` sends it on, `relay` brings the answer back,
+//! `settle` draws the balance at ReadyForQuery. `local` answers what needs no backend; `rerun` takes
 //! a request back when a replica refuses or dies before its first answer byte.
 
 pub mod backend;
