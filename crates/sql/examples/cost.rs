@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use sql::{Catalogue, Environment, Memo, SearchPath};
 
-const ROUNDS: u32 = 200_000;
+const ROUNDS: u32 = 1_000;
 
 fn main() {
     let catalogue = Catalogue::builtin();
@@ -35,9 +35,9 @@ fn main() {
     }
 }
 
-/// The least of a few runs, since the machine has other things to do.
+/// The least of many short runs, since the machine has other things to do.
 fn nanoseconds(mut run: impl FnMut()) -> f64 {
-    let rounds = (0..5).map(|_| {
+    let rounds = (0..500).map(|_| {
         let start = Instant::now();
         for _ in 0..ROUNDS {
             run();

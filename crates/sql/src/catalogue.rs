@@ -66,15 +66,11 @@ impl Catalogue {
 
     /// What reading a relation of this name may do.
     pub(crate) fn relation(&self, name: &Name<'_>, path: &SearchPath) -> Fate {
-        let worst = |seen: &dyn Fn(&[u8]) -> bool| {
-            let fates = self.relations.get(name.object).filter(|relation| seen(&relation.schema));
-            fates.map(|relation| relation.fate).max()
-        };
         let found = match (name.schema, path.schemas()) {
-            (Some(schema), _) => worst(&|own| own == schema),
-            (None, None) => worst(&|_| true),
-            (None, Some(schemas)) => {
-                schemas.iter().find_map(|schema| worst(&|own: &[u8]| own == schema.as_bytes()))
+            (None, Some(schemas)) => self.first_seen(name.object, schemas),
+            (schema, _) => {
+                let meant = |relation: &&Relation| schema.is_none_or(|schema| schema == &*relation.schema);
+                self.relations.get(name.object).filter(meant).map(|relation| relation.fate).max()
             }
         };
         match found {
@@ -83,6 +79,15 @@ impl Catalogue {
             None if self.relations_known => Fate::Unknown,
             None => Fate::by_name(name.object),
         }
+    }
+
+    /// The first schema of the path that has the relation decides.
+    fn first_seen(&self, object: &[u8], schemas: &[String]) -> Option<Fate> {
+        let place =
+            |relation: &Relation| schemas.iter().position(|schema| schema.as_bytes() == &*relation.schema);
+        let seen = self.relations.get(object).filter_map(|relation| Some((place(relation)?, relation.fate)));
+        let (_, fate) = seen.min_by_key(|(place, _)| *place)?;
+        Some(fate)
     }
 
     /// True when a relation of this name, in any schema, is more than a plain table.

@@ -93,10 +93,11 @@ impl<'t> Cursor<'t> {
         self.next();
         let mut chain = Chain { schema: None, object: first };
         while self.accept_kind(Kind::Dot) {
-            let part = self.next();
+            let part = self.peek();
             if !matches!(part.kind, Kind::Word | Kind::QuotedWord) {
                 return None;
             }
+            self.next();
             chain = Chain { schema: Some(chain.object), object: part };
         }
         Some(chain)

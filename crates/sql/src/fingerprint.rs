@@ -41,11 +41,11 @@ impl Fingerprint {
             (Kind::Comma, List::Literal) => self.list = List::Comma,
             (Kind::Word, _) => {
                 self.settle();
-                self.word(&text.as_bytes()[token.start..token.end]);
+                self.bytes(text.as_bytes(), token, 0x2020_2020_2020_2020);
             }
             _ => {
                 self.settle();
-                self.bytes(&text.as_bytes()[token.start..token.end]);
+                self.bytes(text.as_bytes(), token, 0);
             }
         }
     }
@@ -67,25 +67,25 @@ impl Fingerprint {
         self.hash = (self.hash ^ value).wrapping_mul(PRIME).rotate_left(31);
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            self.mix(word_of(chunk));
+    /// Eight bytes at a time. In a word, bit 5 is the case of an ASCII letter, and no two other characters of a word
+    /// differ in it alone, but for letters beyond ASCII; so `fold` sets it.
+    fn bytes(&mut self, text: &[u8], token: Token, fold: u64) {
+        let mut at = token.start;
+        while at < token.end {
+            self.mix(eight_bytes(text, at, token.end) | fold);
+            at += 8;
         }
-        self.mix(bytes.len() as u64);
-    }
-
-    /// Bit 5 is the case of an ASCII letter, and no two other characters of a word differ in it alone, but for
-    /// letters beyond ASCII.
-    fn word(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            self.mix(word_of(chunk) | 0x2020_2020_2020_2020);
-        }
-        self.mix(bytes.len() as u64);
+        self.mix((token.end - token.start) as u64);
     }
 }
 
-fn word_of(chunk: &[u8]) -> u64 {
+/// The bytes from `at`, at most eight and not beyond `end`, as one number.
+fn eight_bytes(text: &[u8], at: usize, end: usize) -> u64 {
+    let length = (end - at).min(8);
+    if let Some(eight) = text[at..].first_chunk::<8>() {
+        return u64::from_le_bytes(*eight) & (u64::MAX >> (64 - 8 * length));
+    }
     let mut eight = [0; 8];
-    eight[..chunk.len()].copy_from_slice(chunk);
+    eight[..length].copy_from_slice(&text[at..at + length]);
     u64::from_le_bytes(eight)
 }

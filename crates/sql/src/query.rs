@@ -14,7 +14,7 @@ use crate::name::{Chain, Folded};
 use crate::{Effects, NESTING_MAX};
 
 /// Brackets deeper than this are left to the grammar.
-const DEPTH: usize = 40;
+const DEPTH: usize = 16;
 
 /// Scans from where the lexer stands to the end of the statement, before its semicolon. Answers what it is not sure of.
 pub(crate) fn scan(
@@ -185,6 +185,12 @@ impl Scan<'_, '_> {
             Role::From if before == Before::Distinct || matches!(self.frame().kind, FrameKind::Special) => {}
             Role::From | Role::Table => self.from(From::Expected),
             Role::EndsFrom => self.ends_from(token),
+            // A table may be called so.
+            Role::Select
+                if self.frame().from == From::Expected && self.is(token, b"values") && next != b'(' =>
+            {
+                self.name(lexer, token);
+            }
             Role::Select => self.from(From::Outside),
             Role::Distinct if before == Before::Is => self.before = Before::Distinct,
             Role::Distinct => {}
@@ -215,6 +221,9 @@ impl Scan<'_, '_> {
     /// A type, or what looks like a call: no function, unless an older version knows one of that name.
     fn syntax(&mut self, lexer: &mut Lexer<'_>, token: Token, kind: FrameKind) {
         if lexer.next_byte() != b'(' {
+            if self.frame().from == From::Expected {
+                return self.name(lexer, token);
+            }
             self.before = self.before_varying(token);
             return;
         }
@@ -260,33 +269,39 @@ impl Scan<'_, '_> {
     fn chain(&mut self, lexer: &mut Lexer<'_>, first: Token) -> Option<Chain> {
         let mut chain = Chain { schema: None, object: first };
         while lexer.next_byte() == b'.' {
-            let dot = lexer.next();
-            let part = lexer.next();
+            let mut ahead = lexer.clone();
+            let (dot, part) = (ahead.next(), ahead.next());
+            let name = matches!(part.kind, Kind::Word | Kind::QuotedWord);
+            if dot.kind != Kind::Dot || !(name || self.is_star(part)) {
+                return None;
+            }
+            *lexer = ahead;
             self.shape.token(self.text, dot);
             self.shape.token(self.text, part);
-            match part.kind {
-                Kind::Word | Kind::QuotedWord if dot.kind == Kind::Dot => {
-                    chain = Chain { schema: Some(chain.object), object: part };
-                }
-                Kind::Operator if self.text.as_bytes()[part.start] == b'*' && part.end - part.start == 1 => {
-                    break;
-                }
-                _ => return None,
+            if !name {
+                break;
             }
+            chain = Chain { schema: Some(chain.object), object: part };
         }
         Some(chain)
     }
 
     /// `(…).field`.
     fn field(&mut self, lexer: &mut Lexer<'_>, before: Before) {
-        let part = lexer.next();
-        self.shape.token(self.text, part);
-        let star = part.kind == Kind::Operator && part.end - part.start == 1;
-        let name = matches!(part.kind, Kind::Word | Kind::QuotedWord);
-        if before != Before::Operand || !(star || name) || lexer.next_byte() == b'(' {
+        let part = lexer.peek();
+        let name = matches!(part.kind, Kind::Word | Kind::QuotedWord) || self.is_star(part);
+        if name {
+            lexer.next();
+            self.shape.token(self.text, part);
+        }
+        if before != Before::Operand || !name || lexer.next_byte() == b'(' {
             self.doubt(Why::Unsure);
         }
         self.before = Before::Operand;
+    }
+
+    fn is_star(&self, token: Token) -> bool {
+        token.kind == Kind::Operator && &self.text[token.start..token.end] == "*"
     }
 
     /// After AS: a label, which may be any word, or the type of a CAST.
@@ -298,12 +313,13 @@ impl Scan<'_, '_> {
 
     /// After `::` or AS. A bracket that follows is no call.
     fn type_name(&mut self, lexer: &mut Lexer<'_>) {
-        let first = lexer.next();
+        let first = lexer.peek();
+        if !matches!(first.kind, Kind::Word | Kind::QuotedWord) {
+            return self.doubt(Why::Unsure);
+        }
+        lexer.next();
         self.shape.token(self.text, first);
-        let chain = match first.kind {
-            Kind::Word | Kind::QuotedWord => self.chain(lexer, first),
-            _ => None,
-        };
+        let chain = self.chain(lexer, first);
         let judge = &mut *self.judge;
         if chain.and_then(|chain| chain.with(self.text, |name| judge.type_name(name))).is_none() {
             return self.doubt(Why::Unsure);

@@ -173,11 +173,12 @@ fn assignment(cursor: &mut Cursor<'_>) -> Option<(String, SetValue)> {
         }
         _ => {}
     }
-    let assign = cursor.next();
+    let assign = cursor.peek();
     let equals = assign.kind == Kind::Operator && cursor.slice(assign) == "=";
     if !equals && !cursor.is(assign, "to") {
         return None;
     }
+    cursor.next();
     let list = NAME_LISTS.contains(&name.as_str());
     let value = values(cursor, list)?;
     Some((name, value))
@@ -228,9 +229,9 @@ fn value(cursor: &mut Cursor<'_>, names: bool) -> Option<String> {
         }
         Kind::Operator if matches!(cursor.slice(token), "+" | "-") => {
             cursor.next();
-            let number = cursor.next();
+            let number = cursor.peek();
             let sign = if cursor.slice(token) == "-" { "-" } else { "" };
-            return (number.kind == Kind::Number).then(|| format!("{sign}{}", cursor.slice(number)));
+            return cursor.accept_kind(Kind::Number).then(|| format!("{sign}{}", cursor.slice(number)));
         }
         _ => return None,
     };

@@ -3,6 +3,7 @@
 //! Answers `None` for anything that is not exactly one of PostgreSQL's forms.
 
 use crate::cursor::Cursor;
+use crate::lexer::Kind;
 use crate::verdict::{Detail, Isolation};
 
 /// Modes as written; `None` is not said.
@@ -29,8 +30,7 @@ pub(crate) fn begin(cursor: &mut Cursor<'_>, start: bool) -> Option<Detail> {
 /// COMMIT or END, after that word.
 pub(crate) fn commit(cursor: &mut Cursor<'_>) -> Option<Detail> {
     if cursor.accept("prepared") {
-        cursor.next();
-        return Some(Detail::CommitPrepared);
+        return cursor.accept_kind(Kind::String).then_some(Detail::CommitPrepared);
     }
     Some(Detail::Commit { chain: chain(cursor)? })
 }
@@ -38,8 +38,7 @@ pub(crate) fn commit(cursor: &mut Cursor<'_>) -> Option<Detail> {
 /// ROLLBACK or ABORT, after that word.
 pub(crate) fn rollback(cursor: &mut Cursor<'_>) -> Option<Detail> {
     if cursor.accept("prepared") {
-        cursor.next();
-        return Some(Detail::RollbackPrepared);
+        return cursor.accept_kind(Kind::String).then_some(Detail::RollbackPrepared);
     }
     cursor.accept_any(&["work", "transaction"]);
     if cursor.accept("to") {
@@ -83,7 +82,7 @@ pub(crate) fn modes(cursor: &mut Cursor<'_>) -> Option<Modes> {
     let mut modes = Modes::default();
     while !cursor.at_end() {
         mode(cursor, &mut modes)?;
-        if cursor.accept_kind(crate::lexer::Kind::Comma) && cursor.at_end() {
+        if cursor.accept_kind(Kind::Comma) && cursor.at_end() {
             return None;
         }
     }

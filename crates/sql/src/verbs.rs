@@ -313,18 +313,18 @@ impl Reader<'_, '_> {
         if self.cursor.name().is_none() {
             return self.unparsed();
         }
-        let mut before = self.cursor.next();
+        let mut before = self.cursor.peek();
         loop {
-            let token = self.cursor.next();
-            match token.kind {
-                Kind::Word if self.cursor.is(token, "for") => break,
-                Kind::Word if self.cursor.is(token, "hold") => {
-                    if self.cursor.is(before, "with") {
-                        self.effects |= Effects::HOLD_CURSOR;
-                    }
-                }
-                Kind::Word => {}
-                _ => return self.unparsed(),
+            let token = self.cursor.peek();
+            if token.kind != Kind::Word {
+                return self.unparsed();
+            }
+            self.cursor.next();
+            if self.cursor.is(token, "for") {
+                break;
+            }
+            if self.cursor.is(token, "hold") && self.cursor.is(before, "with") {
+                self.effects |= Effects::HOLD_CURSOR;
             }
             before = token;
         }
