@@ -88,7 +88,7 @@ impl Worker {
             match entry.machine.check_out(now, waiter) {
                 CheckOut::Ready(slot) => {
                     let place = entry.slots.get(&slot).copied().expect("a ready slot has its backend");
-                    if self.is_proved(place) {
+                    if self.is_proved(place) && self.is_wanted(index, place) {
                         return Some(place);
                     }
                     self.return_slot(pool, slot, Condition::Broken, now);
@@ -109,6 +109,13 @@ impl Worker {
         let Some(node) = view.node(backend.state.node) else { return false };
         let side = if view.primary == Some(node.id) { Side::Primary } else { Side::Replica };
         node.incarnation == Some(backend.state.incarnation) && backend.state.side == side
+    }
+
+    /// Is the backend of the run of the server that the client's decision is about?
+    fn is_wanted(&self, index: usize, place: usize) -> bool {
+        let backend = self.backends.get(place);
+        let client = self.clients.get(index);
+        client.zip(backend).is_some_and(|(client, backend)| client.session.accepts(&backend.state))
     }
 
     /// Gives a slot back and does what follows.
@@ -199,8 +206,10 @@ impl Worker {
         let (Some(index), Some(place)) = (self.client_of(waiter), place) else {
             return self.return_slot(pool, slot, Condition::Clean, now);
         };
-        if !self.is_proved(place) {
-            self.return_slot(pool, slot, Condition::Broken, now);
+        if !self.is_proved(place) || !self.is_wanted(index, place) {
+            // A good backend of a run that the client's decision was not about is the next client's.
+            let condition = if self.is_proved(place) { Condition::Clean } else { Condition::Broken };
+            self.return_slot(pool, slot, condition, now);
             return self.unproved(index);
         }
         self.attach(index, place);

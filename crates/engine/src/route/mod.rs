@@ -19,7 +19,7 @@ use sql::{Class, RouteHint, Why};
 
 use crate::freshness::{Bound, Level, Shortfall};
 use crate::time::Instant;
-use crate::view::{Health, NodeId, NodeView, View};
+use crate::view::{Health, Incarnation, NodeId, NodeView, View};
 
 /// Where, and why. Never edited after `decide` returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,23 @@ pub struct Decision {
     pub target: Target,
     /// The rule that chose it.
     pub reason: Reason,
+    /// Which run of the node was judged; `None` when none was, or it is not known.
+    pub incarnation: Option<Incarnation>,
+}
+
+impl Decision {
+    /// Whether a backend of this run may carry out the decision.
+    ///
+    /// What was proved was proved of one run of a replica. The view may have moved on to the next run while the
+    /// session waited for a backend, and that one may show less: it is not enough that the backend is of the run
+    /// that is believed in when it comes.
+    pub fn accepts(&self, incarnation: Incarnation) -> bool {
+        match self.target {
+            Target::Replica(_) => self.incarnation == Some(incarnation),
+            Target::Primary(_) => true,
+            Target::Hold => false,
+        }
+    }
 }
 
 /// What a decision may name.
@@ -50,13 +67,13 @@ pub fn decide(request: &Request, view: &View, now: Instant, balance: &mut Balanc
     match (wish(request), request.rerun) {
         (Wish::Primary(reason), None) => on_primary(view, reason),
         (Wish::Replica(reason), None) => match best_replica(request, view, now, balance) {
-            Ok(node) => Decision { target: Target::Replica(node), reason },
+            Ok(node) => on_replica(node, reason),
             Err(reason) => on_primary(view, reason),
         },
         // A replica has failed or refused: where there is a primary, a second replica is not tried.
         (Wish::Replica(_), Some(reason)) if view.primary.is_none() && reason != Reason::RefusedByReplica => {
             match best_replica(request, view, now, balance) {
-                Ok(node) => Decision { target: Target::Replica(node), reason },
+                Ok(node) => on_replica(node, reason),
                 Err(_) => on_primary(view, reason),
             }
         }
@@ -135,9 +152,16 @@ fn reason_of(class: Class, why: Why) -> Reason {
 
 fn on_primary(view: &View, reason: Reason) -> Decision {
     match view.primary {
-        Some(node) => Decision { target: Target::Primary(node), reason },
-        None => Decision { target: Target::Hold, reason: Reason::NoPrimary },
+        Some(node) => {
+            let incarnation = view.node(node).and_then(|node| node.incarnation);
+            Decision { target: Target::Primary(node), reason, incarnation }
+        }
+        None => Decision { target: Target::Hold, reason: Reason::NoPrimary, incarnation: None },
     }
+}
+
+fn on_replica(node: &NodeView, reason: Reason) -> Decision {
+    Decision { target: Target::Replica(node.id), reason, incarnation: node.incarnation }
 }
 
 /// Smaller is better, field by field.
@@ -154,15 +178,15 @@ struct Rank {
 }
 
 /// The best replica that is fresh enough, or the most telling reason why none is.
-fn best_replica(
+fn best_replica<'a>(
     request: &Request,
-    view: &View,
+    view: &'a View,
     now: Instant,
     balance: &mut Balance,
-) -> Result<NodeId, Reason> {
+) -> Result<&'a NodeView, Reason> {
     let bound = Bound::of(request.level, request.max_staleness, request.watermark, now);
     let affine = request.watermark.read_from.map(|read| read.node);
-    let mut best: Option<(Rank, usize, NodeId)> = None;
+    let mut best: Option<(Rank, usize, &NodeView)> = None;
     let mut nearest: Option<Shortfall> = None;
     for (place, node) in view.nodes.iter().enumerate().filter(|(_, node)| node.serves_reads()) {
         match bound.check(node) {
@@ -170,7 +194,7 @@ fn best_replica(
             Ok(()) => {
                 let rank = rank(node, affine, place, view.nodes.len(), balance);
                 if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
-                    best = Some((rank, place, node.id));
+                    best = Some((rank, place, node));
                 }
             }
         }

@@ -260,6 +260,16 @@ fn a_replica_that_came_back_as_another_run_is_judged_as_another_replica() {
 }
 
 #[test]
+fn a_decision_for_a_replica_holds_for_the_run_that_was_judged_and_for_no_other() {
+    let mut view = view(&[Some(99_999)]);
+    let on_replica = decide(&read(), &view, NOW, &mut Balance::new());
+    assert!(on_replica.accepts(Incarnation(1)) && !on_replica.accepts(Incarnation(2)));
+    view.nodes[1].role = Role::Unknown;
+    let on_primary = decide(&read(), &view, NOW, &mut Balance::new());
+    assert!(on_primary.accepts(Incarnation(0)) && on_primary.accepts(Incarnation(9)));
+}
+
+#[test]
 fn nodes_that_may_not_serve_reads_are_no_replicas() {
     let changes: &[fn(&mut NodeView)] = &[
         |n| n.drained = true,
@@ -389,7 +399,7 @@ fn any_view() -> impl Strategy<Value = View> {
 proptest! {
     #[test]
     fn a_replica_gets_only_what_it_may_have(request in any_request(), view in any_view()) {
-        let Decision { target: Target::Replica(id), reason } = decide(&request, &view, NOW, &mut Balance::new())
+        let Decision { target: Target::Replica(id), reason, .. } = decide(&request, &view, NOW, &mut Balance::new())
         else { return Ok(()) };
         let node = view.node(id).expect("a node of the view");
         prop_assert!(node.role == Role::Replica && !node.drained);

@@ -203,6 +203,15 @@ impl Session {
         }
     }
 
+    /// Whether a backend will do for the decision that is waited on: it must be of the run that was judged, which may
+    /// not be the one that the view speaks of by now.
+    pub fn accepts(&self, backend: &Backend) -> bool {
+        match self.lease {
+            Lease::Waiting { decision, .. } => decision.accepts(backend.incarnation),
+            Lease::None | Lease::Held { .. } => true,
+        }
+    }
+
     /// The node that was chosen can't be reached: a read may go elsewhere.
     pub fn on_no_backend(&mut self) {
         if let Lease::Waiting { decision, .. } = self.lease
@@ -306,7 +315,7 @@ impl Session {
         let Lease::Held { decision, .. } = self.lease else { return None };
         let reason = if self.pin.is_some() { Reason::Pinned } else { Reason::OpenTransaction };
         self.incoming.current = Current { reads: false, rerunnable: false, shape: 0, started: cx.now };
-        self.route.last.decision = Some(Decision { target: decision.target, reason });
+        self.route.last.decision = Some(Decision { reason, ..decision });
         self.route.last.reran = false;
         cx.shared.events.push(Event::Decided(reason));
         None
@@ -336,7 +345,7 @@ impl Session {
             return Some(Progress::Stop(Want::Answers));
         }
         let reason = if side == Side::Primary { Reason::PipelineFollows } else { decision.reason };
-        self.begin(&survey, Decision { target: decision.target, reason }, cx);
+        self.begin(&survey, Decision { reason, ..decision }, cx);
         self.incoming.budget = survey.bytes;
         None
     }
