@@ -22,7 +22,8 @@ use crate::monitor::probe::{Failure, Login};
 use crate::spawn;
 use crate::stats::WorkerStats;
 use crate::world::{Cluster, Database};
-use read::ReadError;
+
+pub use read::ReadError;
 
 /// How often a database is asked whether it has changed, while there is traffic.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +41,17 @@ const LOAD_MAX: Duration = Duration::from_secs(30);
 const CONNECTIONS_MAX: usize = 8;
 /// Of these, kept free for databases that have none.
 const CONNECTIONS_SPARE: usize = 2;
+
+/// Reads a database's catalogue once, for who wants to ask the classifier without a router. Uses the connection up: its
+/// settings are changed.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn load(mut client: Client) -> Result<Catalogue, ReadError> {
+    read::prepare(&client).await?;
+    let (_, catalogue) = read::catalogue(&mut client, 1).await?;
+    Ok(catalogue)
+}
 
 /// Starts keepers that share the connections.
 #[derive(Clone)]

@@ -37,4 +37,5 @@ mod welcome;
 pub mod worker;
 pub mod world;
 
+pub use catalog::{ReadError, load as load_catalogue};
 pub use run::{Ready, RunError, run};

@@ -1,5 +1,6 @@
 //! Our own connections to PostgreSQL, for looking around and setting up. Never a client's: those are the router's.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,6 +35,23 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
     let (client, connection) = config.connect(NoTls).await?;
     drive(connection);
     Ok(client)
+}
+
+/// PostgreSQL's own words when it gave any, else the cause behind the library's.
+pub(crate) fn sentence(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return db.message().to_owned();
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            write!(text, ": {inner_text}").expect("a String takes everything");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 /// The task ends when its client is dropped; its errors reach whoever waits for an answer.

@@ -13,7 +13,7 @@ pub(super) const ROWS_MAX: usize = 200_000;
 
 /// Why there is no catalogue.
 #[derive(Debug)]
-pub(super) enum ReadError {
+pub enum ReadError {
     /// The node said so, or the connection broke.
     Node(Error),
     /// More rows than can be kept.
@@ -21,6 +21,20 @@ pub(super) enum ReadError {
     /// The classifier panicked over a view or policy.
     Panicked,
 }
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ReadError::Node(error) => write!(f, "the catalogue can't be read: {error}"),
+            ReadError::TooMany => write!(f, "there are more than {ROWS_MAX} functions or relations"),
+            ReadError::Panicked => {
+                write!(f, "a view or policy can't be judged; this is a bug, please report it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
 
 impl From<Error> for ReadError {
     fn from(error: Error) -> Self {

@@ -22,7 +22,7 @@ pub(super) async fn probe_all(cluster: &ClusterSettings) -> Vec<Probe> {
         let probe = tokio::time::timeout(NODE_MAX, probe(node, &cluster.monitor)).await;
         probes.push(match probe {
             Ok(Ok(facts)) => Ok(facts),
-            Ok(Err(error)) => Err(sentence(&error)),
+            Ok(Err(error)) => Err(connection::sentence(&error)),
             Err(_) => Err(format!("no answer within {} s", NODE_MAX.as_secs())),
         });
     }
@@ -70,21 +70,4 @@ fn facts(row: &Row, receiver: Option<String>) -> Result<Facts, tokio_postgres::E
 async fn receiver(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
     let row = client.query_opt("SELECT status FROM pg_stat_wal_receiver", &[]).await?;
     row.map_or(Ok(None), |row| row.try_get(0))
-}
-
-/// PostgreSQL's own words when it gave any, else the cause behind the library's.
-fn sentence(error: &tokio_postgres::Error) -> String {
-    if let Some(db) = error.as_db_error() {
-        return db.message().to_owned();
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            write!(text, ": {inner_text}").expect("a String takes everything");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 //! Asks the same classifier and the same `decide` as the router, with a view in which every node is well and the replica
 //! is fresh, each statement alone: what an earlier statement leaves behind in the session is not carried on.
 
+mod live;
 mod script;
 
 use std::fs;
@@ -22,6 +23,7 @@ use script::{Piece, Script};
 use serde::Serialize;
 use sql::{Catalogue, Detail, Effects, Environment, SearchPath, Verdict};
 
+use crate::settings::Flags;
 use crate::{args, failure, output};
 
 /// What is said about one statement. The order of the fields is that of the JSON.
@@ -54,8 +56,8 @@ pub(crate) fn explain(asked: &args::Explain) -> anyhow::Result<()> {
     while let Some(piece) = script.next() {
         match piece {
             Piece::Command(line) => output::note(format!("left out, for psql itself: {line}")),
-            Piece::Statement(statement) => {
-                let verdict = setting.judge(statement);
+            Piece::Statement { text: statement, commented } => {
+                let verdict = setting.judge(commented);
                 if verdict.effects.contains(Effects::COPY_IN) {
                     let rows = script.skip_rows();
                     if rows > 0 {
@@ -98,10 +100,23 @@ fn text_of(asked: &args::Explain) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The offline answer needs nothing; a DSN brings the catalogue; a configuration brings that and the freshness settings.
 fn setting_of(asked: &args::Explain) -> anyhow::Result<Setting> {
-    let _ = asked;
-    let reads = Reads { level: Level::Session, max_staleness: Duration::from_secs(10) };
-    Ok(Setting { catalogue: Catalogue::builtin(), search_path: SearchPath::unknown(), reads })
+    let mut reads = Reads { level: Level::Session, max_staleness: Duration::from_secs(10) };
+    let live = match (&asked.dsn, &asked.config) {
+        (Some(dsn), _) => live::of_dsn(dsn)?,
+        (None, Some(path)) => {
+            let settings = Flags::of_file(Some(path.clone()))
+                .source()
+                .load()
+                .map_err(|mistakes| failure::usage(format!("the configuration has mistakes:\n{mistakes}")))?;
+            let database = settings.databases.first().expect("settings have at least one database");
+            reads = database.reads;
+            live::of_settings(&settings, database)?
+        }
+        (None, None) => live::Live { catalogue: Catalogue::builtin(), search_path: SearchPath::unknown() },
+    };
+    Ok(Setting { catalogue: live.catalogue, search_path: live.search_path, reads })
 }
 
 impl Setting {
@@ -148,13 +163,14 @@ impl Setting {
     }
 }
 
-/// The block that the statement opens, if it opens one.
+/// The block that the statement opens, or for other transaction control, the block it must be in.
 fn transaction_of(verdict: &Verdict) -> TransactionKind {
     let opened = verdict.details.iter().find_map(|detail| match detail {
         Detail::Begin { read_only, .. } => Some(*read_only),
         _ => None,
     });
     match opened {
+        None if verdict.effects.contains(Effects::TRANSACTION) => TransactionKind::ReadWrite,
         None => TransactionKind::None,
         Some(Some(true)) => TransactionKind::ReadOnly,
         Some(Some(false) | None) => TransactionKind::ReadWrite,
@@ -232,6 +248,8 @@ mod tests {
             ("SELECT * FROM t FOR UPDATE", "writes", "primary", "locking_read"),
             ("SELECT my_function(1)", "writes", "primary", "volatile_function"),
             ("/* highwater: route=primary */ SELECT 1", "reads", "primary", "route_is_primary"),
+            ("COMMIT", "reads", "primary", "read_write_transaction"),
+            ("BEGIN READ ONLY", "reads", "replica", "read_only_transaction"),
             ("/* highwater: consistency=strong */ SELECT 1", "reads", "primary", "level_is_strong"),
         ];
         for (statement, class, target, reason) in cases {

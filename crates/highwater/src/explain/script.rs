@@ -13,7 +13,12 @@ pub(super) struct Script<'t> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Piece<'t> {
     /// An SQL statement, without its semicolon.
-    Statement(&'t str),
+    Statement {
+        /// The statement itself.
+        text: &'t str,
+        /// The same with the comments before it: hints may be there.
+        commented: &'t str,
+    },
     /// A line for psql itself, such as `\connect`.
     Command(&'t str),
 }
@@ -53,7 +58,7 @@ impl<'t> Iterator for Script<'t> {
             return Some(Piece::Command(line));
         }
         self.rest = &text[next..];
-        Some(Piece::Statement(&text[range]))
+        Some(Piece::Statement { text: &text[range.clone()], commented: &text[..range.end] })
     }
 }
 
@@ -61,29 +66,29 @@ impl<'t> Iterator for Script<'t> {
 mod tests {
     use super::*;
 
+    /// Statements and commands as they read.
+    fn pieces(script: Script<'_>) -> Vec<&str> {
+        script
+            .map(|piece| match piece {
+                Piece::Statement { text, .. } => text,
+                Piece::Command(line) => line,
+            })
+            .collect()
+    }
+
     #[test]
     fn commands_of_psql_are_told_from_statements() {
         let text = "\\set n 1\n-- x\n\\connect app\nSELECT 1; SELECT 2\n;\n\\q\n";
-        let pieces: Vec<_> = Script::new(text).collect();
-        assert_eq!(
-            pieces,
-            [
-                Piece::Command("\\set n 1"),
-                Piece::Command("\\connect app"),
-                Piece::Statement("SELECT 1"),
-                Piece::Statement("SELECT 2"),
-                Piece::Command("\\q"),
-            ]
-        );
+        assert_eq!(Script::new(text).next(), Some(Piece::Command("\\set n 1")));
+        assert_eq!(pieces(Script::new(text)), ["\\set n 1", "\\connect app", "SELECT 1", "SELECT 2", "\\q"]);
     }
 
     #[test]
     fn rows_of_copy_are_no_statements() {
         let mut script = Script::new("COPY t FROM stdin;\n1\tit's; \"\n2\t\\N\n\\.\nSELECT 1;");
-        assert_eq!(script.next(), Some(Piece::Statement("COPY t FROM stdin")));
+        script.next();
         assert_eq!(script.skip_rows(), 2);
-        assert_eq!(script.next(), Some(Piece::Statement("SELECT 1")));
-        assert_eq!(script.next(), None);
+        assert_eq!(pieces(script), ["SELECT 1"]);
     }
 
     #[test]
@@ -91,6 +96,14 @@ mod tests {
         let mut script = Script::new("COPY t FROM stdin; SELECT 1");
         script.next();
         assert_eq!(script.skip_rows(), 0);
-        assert_eq!(script.next(), Some(Piece::Statement("SELECT 1")));
+        assert_eq!(pieces(script), ["SELECT 1"]);
+    }
+
+    #[test]
+    fn comments_stay_with_the_statement_behind_them() {
+        let text = "SELECT 1; /* highwater: route=primary */ SELECT 2";
+        let second = Script::new(text).nth(1);
+        let commented = " /* highwater: route=primary */ SELECT 2";
+        assert_eq!(second, Some(Piece::Statement { text: "SELECT 2", commented }));
     }
 }

@@ -47,6 +47,9 @@ nodes = [
 monitor = {{ user = \"{MONITOR}\", password = \"{}\" }}
 
 [[database]]
+name = \"{APP}\"
+
+[[database]]
 name = \"*\"
 
 [[user]]
