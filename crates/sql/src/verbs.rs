@@ -7,7 +7,7 @@ use crate::classify::{Finding, Reader};
 use crate::lexer::{Kind, Token};
 use crate::settings::{self, Setting};
 use crate::transaction;
-use crate::verdict::Detail;
+use crate::verdict::{Detail, SetValue};
 
 impl Reader<'_, '_> {
     /// The statement whose first word is `verb` (in lower case), which is next.
@@ -117,6 +117,9 @@ impl Reader<'_, '_> {
             Some(Setting::Tracked(detail)) => {
                 let own = matches!(detail, Detail::SetOwn { .. });
                 self.effects |= if own { Effects::OWN } else { Effects::SET };
+                if makes_temporary(&detail) {
+                    self.effects |= Effects::TEMP_OBJECT;
+                }
                 self.details.push(detail);
                 Finding::reads(Why::Set)
             }
@@ -347,6 +350,16 @@ impl Reader<'_, '_> {
             self.cursor.next();
         }
         Finding::writes(Why::DoBlock)
+    }
+}
+
+/// With the temporary schema in the path, a plain CREATE TABLE may make a temporary one.
+fn makes_temporary(detail: &Detail) -> bool {
+    match detail {
+        Detail::Set { name, value: SetValue::Text(path), .. } => {
+            name == "search_path" && path.contains("pg_temp")
+        }
+        _ => false,
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) async fn catalogue(client: &mut Client, reading: u64) -> Result<(i64,
     let transaction = snapshot.start().await?;
     let epoch = transaction.query_one(EPOCH, &[]).await?.try_get(0)?;
     let mut builder = Catalogue::builder();
+    builder.complete();
     for (query, take) in PARTS {
         let rows = transaction.query(&format!("{query} LIMIT {}", ROWS_MAX + 1), &[]).await?;
         if rows.len() > ROWS_MAX {

@@ -92,6 +92,11 @@ impl CatalogueBuilder {
         };
         let relation = Relation { schema: schema.as_bytes().into(), fate };
         self.catalogue.relations.add(name.as_bytes(), relation);
+        self.complete()
+    }
+
+    /// All relations of the database are given, even if there is none: a name that is not among them is unknown.
+    pub const fn complete(&mut self) -> &mut Self {
         self.catalogue.relations_known = true;
         self
     }
