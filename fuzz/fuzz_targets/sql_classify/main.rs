@@ -169,13 +169,15 @@ impl Facts {
                 }
                 "FuncCall" if rest.first() == Some(&Token::Mark('{')) => self.call(rest),
                 "RangeVar" if rest.first() == Some(&Token::Mark('{')) => self.relation(rest, &ctes),
-                "sval" => match printed::first_string(rest) {
-                    Some("=#") => self.note("a volatile operator".to_owned()),
-                    Some("posint") if printed::in_type_name(&tokens[..i]) => {
-                        self.note("a volatile type".to_owned())
+                "sval" if printed::name_before(&tokens[..i]).is_none_or(|schema| schema == "public") => {
+                    match printed::first_string(rest) {
+                        Some("=#") => self.note("a volatile operator".to_owned()),
+                        Some("posint") if printed::in_type_name(&tokens[..i]) => {
+                            self.note("a volatile type".to_owned());
+                        }
+                        _ => {}
                     }
-                    _ => {}
-                },
+                }
                 _ => {}
             }
         }

@@ -118,5 +118,15 @@ pub fn in_type_name(before: &[Token]) -> bool {
         Token::Word(word) => Some(word.as_str()),
         _ => None,
     });
-    words.take(8).find(|word| !["String", "sval", "Some"].contains(word)) == Some("names")
+    words.take(12).find(|word| !["String", "sval", "Some"].contains(word)) == Some("names")
+}
+
+/// The name before this one in a list of names: its schema.
+pub fn name_before(before: &[Token]) -> Option<&str> {
+    let list = before.iter().rev().take_while(|token| **token != Token::Mark('['));
+    list.filter_map(|token| match token {
+        Token::Text(text) => Some(text.as_str()),
+        _ => None,
+    })
+    .next()
 }
