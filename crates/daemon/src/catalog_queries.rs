@@ -46,7 +46,7 @@ JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
 WHERE o.oid >= 16384 AND p.provolatile = 'v'";
 
 /// The types to which a cast may run something VOLATILE: by their input function, a cast to them, or a constraint of the
-/// domain or of one below it. There are seldom any.
+/// domain; and the domains, arrays and composite types made of such types. There are seldom any.
 ///
 /// Constraints are searched for the names of volatile functions as well as for dependencies, since PostgreSQL does not
 /// record a dependency on its own functions. A name in a string constant counts too, which errs on the safe side.
@@ -75,7 +75,10 @@ WITH RECURSIVE suspect(oid) AS (
 ), worse(oid) AS (
     SELECT oid FROM suspect
   UNION
-    SELECT t.oid FROM pg_catalog.pg_type t JOIN worse w ON t.typbasetype = w.oid
+    SELECT t.oid FROM pg_catalog.pg_type t JOIN worse w
+        ON t.typbasetype = w.oid OR t.typelem = w.oid
+        OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+                   WHERE c.oid = t.typrelid AND c.relkind = 'c' AND a.atttypid = w.oid)
 )
 SELECT n.nspname::pg_catalog.text AS schema, t.typname::pg_catalog.text AS name, 'v'::pg_catalog.text AS volatility
 FROM worse w
