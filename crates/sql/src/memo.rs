@@ -200,35 +200,32 @@ mod tests {
     use super::*;
     use crate::{Catalogue, Class, SearchPath};
 
-    fn ask(memo: &mut Memo, text: &str, context: u64, epoch: u64) -> Arc<Verdict> {
-        let catalogue = Catalogue::builder().finish(epoch);
+    fn ask(memo: &mut Memo, text: &str, context: u64, catalogue: &Catalogue) -> Arc<Verdict> {
         let search_path = SearchPath::unknown();
-        let env = Environment {
-            catalogue: &catalogue,
-            search_path: &search_path,
-            standard_conforming_strings: true,
-        };
+        let env = Environment { catalogue, search_path: &search_path, standard_conforming_strings: true };
         memo.get_or_classify(text.as_bytes(), context, &env)
     }
 
     #[test]
     fn the_same_text_is_classified_once_per_context_and_epoch() {
+        let (first, second) = (Catalogue::builder().finish(1), Catalogue::builder().finish(2));
         let mut memo = Memo::new(1 << 20);
-        assert_eq!(ask(&mut memo, "select 1", 7, 1).class, Class::Reads);
-        assert_eq!(ask(&mut memo, "select 1", 7, 1).class, Class::Reads);
+        assert_eq!(ask(&mut memo, "select 1", 7, &first).class, Class::Reads);
+        assert_eq!(ask(&mut memo, "select 1", 7, &first).class, Class::Reads);
         assert_eq!((memo.counters().hits, memo.counters().misses), (1, 1));
-        ask(&mut memo, "select 1", 8, 1);
-        ask(&mut memo, "select 1", 7, 2);
+        ask(&mut memo, "select 1", 8, &first);
+        ask(&mut memo, "select 1", 7, &second);
         assert_eq!((memo.counters().hits, memo.counters().misses), (1, 3));
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_used_stays() {
+        let catalogue = Catalogue::builtin();
         let mut memo = Memo::new(10_000);
-        ask(&mut memo, "select 0", 0, 0);
+        ask(&mut memo, "select 0", 0, &catalogue);
         for i in 1..200 {
-            ask(&mut memo, &format!("set x.y = '{i}'"), 0, 0);
-            ask(&mut memo, "select 0", 0, 0);
+            ask(&mut memo, &format!("set x.y = '{i}'"), 0, &catalogue);
+            ask(&mut memo, "select 0", 0, &catalogue);
             assert!(memo.counters().bytes <= 10_000);
         }
         assert_eq!(memo.counters().hits, 199);
@@ -237,10 +234,11 @@ mod tests {
 
     #[test]
     fn long_texts_are_not_kept() {
+        let catalogue = Catalogue::builtin();
         let mut memo = Memo::new(1 << 20);
         let text = format!("select '{}'", "x".repeat(KEPT_TEXT_BYTES_MAX));
-        ask(&mut memo, &text, 0, 0);
+        ask(&mut memo, &text, 0, &catalogue);
         assert_eq!(memo.counters().entries, 0);
-        assert_eq!(ask(&mut Memo::new(10), "select 1", 0, 0).class, Class::Reads);
+        assert_eq!(ask(&mut Memo::new(10), "select 1", 0, &catalogue).class, Class::Reads);
     }
 }
