@@ -60,8 +60,7 @@ pub(super) fn build(
         .collect();
     let served = served(&settings, &watched, (&databases, &users.load()));
     let logins = clusters.into_iter().zip(settings.clusters.iter().map(|cluster| cluster.monitor.clone()));
-    let counters = workers.iter().map(|(_, stats)| Arc::clone(stats));
-    let keepers = Keepers::new(logins.collect(), counters.collect());
+    let keepers = Keepers::new(logins.collect());
     let stats = workers.iter().map(|(worker, stats)| (worker.handle.clone(), Arc::clone(stats))).collect();
     let front = Arc::new(Front {
         users,
