@@ -9,13 +9,14 @@ mod reload;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use crate::config::{Settings, Source};
 use crate::listen::{self, Door};
@@ -27,6 +28,9 @@ use control::Control;
 
 /// Longest time for what is running to finish after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// The deadline of a router that wasn't told to stop: a year from its start, and then a year more.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Where the router can be reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -181,8 +185,7 @@ impl Inbox {
     async fn serve(&mut self, control: &Arc<Control>, open: watch::Sender<()>) -> Result<(), RunError> {
         let mut open = Some(open);
         let mut ended = 0;
-        let far = Duration::from_secs(365 * 24 * 3600);
-        let deadline = sleep_until(in_future(far));
+        let deadline = sleep(NEVER);
         tokio::pin!(deadline);
         loop {
             tokio::select! {
@@ -212,6 +215,10 @@ impl Inbox {
                     }
                 }
                 () = &mut deadline => {
+                    if open.is_some() {
+                        deadline.set(sleep(NEVER));
+                        continue;
+                    }
                     tracing::warn!("what was running has not finished in {} s: stopping all the same", DRAIN_MAX.as_secs());
                     return Ok(());
                 }
@@ -224,7 +231,7 @@ impl Inbox {
         &self,
         control: &Control,
         open: &mut Option<watch::Sender<()>>,
-        deadline: std::pin::Pin<&mut tokio::time::Sleep>,
+        mut deadline: Pin<&mut Sleep>,
     ) {
         if open.take().is_none() {
             return;
@@ -233,17 +240,11 @@ impl Inbox {
             "stopping: no new clients; what is running may finish within {} s",
             DRAIN_MAX.as_secs()
         );
-        deadline.reset(in_future(DRAIN_MAX));
+        deadline.set(sleep(DRAIN_MAX));
         for worker in &control.front.workers {
             worker.handle.send(ToWorker::Drain).await;
         }
     }
-}
-
-/// A moment on the runtime's own clock, which its timers need.
-#[expect(clippy::disallowed_methods, reason = "tokio's timers take tokio's instants")]
-fn in_future(duration: Duration) -> Instant {
-    Instant::now() + duration
 }
 
 struct Signals {
