@@ -46,8 +46,9 @@ pub(super) static HARMLESS_FUNCTIONS: &[&str] = &[
     "uuidv7",
 ];
 
-/// Not declared VOLATILE, and yet they write: both give the transaction an id.
-pub(super) static WRITING_FUNCTIONS: &[&str] = &["pg_current_xact_id", "txid_current"];
+/// Not declared VOLATILE, and yet a replica refuses them: two give the transaction an id, one takes a lock. Every other
+/// function that is not VOLATILE was called on replicas of 15 and 18, and none was refused.
+pub(super) static WRITING_FUNCTIONS: &[&str] = &["pg_current_xact_id", "pg_replication_origin_oid", "txid_current"];
 
 /// The answer is about this node or this backend.
 pub(super) static NODE_LOCAL_FUNCTIONS: &[&str] = &[
@@ -74,6 +75,7 @@ pub(super) static NODE_LOCAL_FUNCTIONS: &[&str] = &[
     "pg_current_wal_lsn",
     "pg_current_xact_id_if_assigned",
     "pg_cursor",
+    "pg_extension_update_paths",
     "pg_get_aios",
     "pg_get_backend_memory_contexts",
     "pg_get_loaded_modules",
