@@ -34,6 +34,11 @@ pub(crate) fn note(text: impl AsRef<str>) {
     let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 
+/// `1 problem`, `2 problems`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Rows under a heading, each column as wide as its widest cell. No trailing blanks.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = heading.map(|cell| cell.chars().count());
@@ -65,6 +70,11 @@ fn push_row<T: AsRef<str>>(out: &mut String, cells: &[T], widths: &[usize]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([count(1, "node"), count(0, "node")], ["1 node", "0 nodes"]);
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -34,7 +34,7 @@ pub(crate) fn status(asked: &args::Status) -> anyhow::Result<()> {
 
 fn render(status: &Value) -> String {
     let mut text = format!(
-        "highwater {}, up {}, {} clients, {} backends\n\n",
+        "highwater {}, up {}; clients: {}, backends: {}\n\n",
         cell(&status["version"]),
         uptime(status["uptime_ms"].as_u64()),
         cell(&status["clients"]),
@@ -175,7 +175,7 @@ mod tests {
             "reasons": {"write": 2, "fresh_replica": 3, "no_replica": 0},
         });
         let expected = "\
-highwater 0.1.0, up 1 min 1 s, 2 clients, 3 backends
+highwater 0.1.0, up 1 min 1 s; clients: 2, backends: 3
 
   node       address         role     timeline  state    staleness  lag
   primary    127.0.0.1:6442  primary  1         up       -          0 B

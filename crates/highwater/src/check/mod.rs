@@ -17,7 +17,7 @@ use crate::{args, failure, output};
 /// Checks, and prints what it found. Problems are an error.
 pub(crate) fn check(asked: &args::Check) -> anyhow::Result<()> {
     if asked.print_schema {
-        output::line(serde_json::to_string_pretty(&daemon::config::json_schema())?);
+        output::text(&daemon::config::json_schema());
         return Ok(());
     }
     let source = Flags::of_file(asked.config.clone()).source();
@@ -29,8 +29,7 @@ pub(crate) fn check(asked: &args::Check) -> anyhow::Result<()> {
         for mistake in mistakes.iter() {
             output::line(mistake.to_string());
         }
-        let plural = if mistakes.len() == 1 { "mistake" } else { "mistakes" };
-        failure::failed(format!("{} {plural} in the configuration", mistakes.len()))
+        failure::failed(format!("{} in the configuration", output::count(mistakes.len(), "mistake")))
     })?;
     output::line("configuration: no mistakes");
     if asked.connect { connect(&settings) } else { Ok(()) }
@@ -62,8 +61,13 @@ fn connect(settings: &Settings) -> anyhow::Result<()> {
     }
     match (unreachable, found) {
         (0, 0) => Ok(()),
-        (0, _) => Err(failure::failed(format!("{found} problems with the nodes, listed above"))),
-        _ => Err(failure::unreachable(format!("{unreachable} nodes can't be used, see above"))),
+        (0, _) => {
+            Err(failure::failed(format!("{} with the nodes, listed above", output::count(found, "problem"))))
+        }
+        _ => Err(failure::unreachable(format!(
+            "{} can't be used, see above",
+            output::count(unreachable, "node")
+        ))),
     }
 }
 

@@ -61,7 +61,11 @@ pub(crate) fn explain(asked: &args::Explain) -> anyhow::Result<()> {
                 if verdict.effects.contains(Effects::COPY_IN) {
                     let rows = script.skip_rows();
                     if rows > 0 {
-                        output::note(format!("left out, {rows} rows of: {}", one_line(statement)));
+                        output::note(format!(
+                            "left out, {} of: {}",
+                            output::count(rows, "row"),
+                            one_line(statement)
+                        ));
                     }
                 }
                 explanations.push(setting.explain(statement, &verdict));

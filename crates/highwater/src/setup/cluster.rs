@@ -86,6 +86,7 @@ impl Cluster {
     ) -> anyhow::Result<()> {
         let known = u16::try_from(self.marker.replicas.len()).unwrap_or(u16::MAX);
         let wanted = replicas.unwrap_or(if known == 0 && !self.marker.filled { 1 } else { known });
+        self.refuse_promoted()?;
         self.require_room(wanted)?;
         for node in self.nodes() {
             server::stop_left_behind(&self.place.data(&node.name)).await?;
@@ -152,7 +153,6 @@ impl Cluster {
         wanted: u16,
         progress: &Progress,
     ) -> anyhow::Result<()> {
-        self.refuse_promoted()?;
         while self.marker.replicas.len() < usize::from(wanted) {
             let port = self.marker.replicas.last().unwrap_or(&self.marker.primary).port.saturating_add(1);
             self.marker.replicas.push(NodeRecord { port, complete: false });
