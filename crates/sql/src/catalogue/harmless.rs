@@ -46,8 +46,8 @@ pub(super) static HARMLESS_FUNCTIONS: &[&str] = &[
     "uuidv7",
 ];
 
-/// Not declared VOLATILE, and yet a replica refuses them: two give the transaction an id, one takes a lock. Every other
-/// function that is not VOLATILE was called on replicas of 15 and 18, and none was refused.
+/// Not declared VOLATILE, and yet a replica refuses them: two give the transaction an id, one asks for what replicas do
+/// not keep.
 pub(super) static WRITING_FUNCTIONS: &[&str] = &["pg_current_xact_id", "pg_replication_origin_oid", "txid_current"];
 
 /// The answer is about this node or this backend.
