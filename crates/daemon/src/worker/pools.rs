@@ -78,8 +78,12 @@ impl Worker {
     pub(super) fn check_out(&mut self, index: usize, node: NodeId, now: Instant) -> Option<usize> {
         let client = self.clients.get_mut(index)?;
         if let Some(kept) = client.take_kept(node, &self.backends) {
-            return Some(kept);
+            if self.is_proved(kept) {
+                return Some(kept);
+            }
+            self.give_back(kept, Condition::Broken);
         }
+        let client = self.clients.get_mut(index)?;
         let waiter = client.waiter(index);
         let pool = self.pools.find(node, &client.info.database, &client.info.user);
         client.pool = Some(pool);

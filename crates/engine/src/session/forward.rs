@@ -132,7 +132,17 @@ impl Session {
         } else {
             (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
         };
+        if let Some(taken) = self.names.named.get(parse.name).map(|p| Arc::clone(&p.statement)) {
+            // PostgreSQL refuses a name in use; it does so itself, by its name on the backend.
+            self.prepare(&taken, false, cx, backend);
+            let name = backend_name(taken.id);
+            cx.to_backend.make(|out| write_parse(out, name.as_bytes(), &statement));
+            self.pipeline.push(Owed::Parse { id: 0, shown: true });
+            self.names.unconfirmed.push_back(None);
+            return Sent::Replaced;
+        }
         self.remember(parse.name, Prepared { statement: Arc::clone(&statement), verdict, judged_for });
+        self.names.unconfirmed.push_back(Some(parse.name.into()));
         if parse.name.is_empty() {
             backend.unnamed = Some(statement.id);
             self.pipeline.push(Owed::Parse { id: 0, shown: true });

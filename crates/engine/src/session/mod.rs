@@ -27,7 +27,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -319,6 +319,27 @@ enum Passing {
 struct Names {
     named: HashMap<Box<[u8]>, Prepared>,
     unnamed: Option<Prepared>,
+    /// Names whose ParseComplete has not been said yet, in order; empty for the unnamed one, `None` for one
+    /// that will be refused. They are lost with an error.
+    unconfirmed: VecDeque<Option<Box<[u8]>>>,
+}
+
+impl Names {
+    /// The next ParseComplete has been said.
+    fn confirm(&mut self) {
+        self.unconfirmed.pop_front();
+    }
+
+    /// No more ParseComplete will be said for what was asked: those statements do not exist.
+    fn lose_unconfirmed(&mut self) {
+        for name in self.unconfirmed.drain(..).flatten() {
+            if name.is_empty() {
+                self.unnamed = None;
+            } else {
+                self.named.remove(&name);
+            }
+        }
+    }
 }
 
 /// Settings of the session and what is still undecided about them.

@@ -159,6 +159,9 @@ impl Session {
             (Owed::Query(_), _) => (false, Advance::Show),
             (Owed::Parse { id, shown }, tag::PARSE_COMPLETE) => {
                 backend.known.on_parsed(id);
+                if shown {
+                    self.names.confirm();
+                }
                 (true, if shown { Advance::Show } else { Advance::Swallow })
             }
             (Owed::Close { shown }, tag::CLOSE_COMPLETE) => {
@@ -252,6 +255,7 @@ impl Session {
     /// PostgreSQL answers nothing more up to the batch's Sync.
     fn fail_batch(&mut self, backend: &mut Backend) {
         self.pipeline.drop_to_sync();
+        self.names.lose_unconfirmed();
         backend.known.on_error();
         backend.unnamed = None;
         if self.pipeline.is_empty() {
@@ -272,7 +276,10 @@ impl Session {
     pub(super) fn say_answered(&mut self, cx: &mut Context<'_>) {
         loop {
             match self.pipeline.front() {
-                Some(Owed::ParseAnswered) => cx.to_client.make(encode::parse_complete),
+                Some(Owed::ParseAnswered) => {
+                    self.names.confirm();
+                    cx.to_client.make(encode::parse_complete);
+                }
                 Some(Owed::CloseAnswered) => cx.to_client.make(encode::close_complete),
                 Some(Owed::CopyEnd) => {}
                 Some(_) | None => return,
