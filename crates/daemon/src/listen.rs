@@ -99,8 +99,8 @@ async fn meet(mut stream: TcpStream, peer: SocketAddr, (door, stranger): (Door, 
             return;
         }
     };
-    // A cancel request may wait for its node: it is a stranger until it ends, and so counted.
-    let counted = if matches!(outcome, Ok(Outcome::Cancel(..))) { Some(stranger) } else { None };
+    // A cancel request may wait for its node: it stays a stranger until it ends, and so is counted.
+    let stranger = Some(stranger).filter(|_| matches!(outcome, Ok(Outcome::Cancel(..))));
     match outcome {
         Ok(Outcome::Client(client)) => hand_over(stream, peer, &door.front, *client).await,
         Ok(Outcome::Admin(user)) => {
@@ -109,7 +109,7 @@ async fn meet(mut stream: TcpStream, peer: SocketAddr, (door, stranger): (Door, 
         }
         Ok(Outcome::Cancel(pid, key)) => {
             cancel::request(&door.front.cancel_keys, &door.front.handles(), (pid, key)).await;
-            drop(counted);
+            drop(stranger);
         }
         Err(LoginError::Gone(error)) => tracing::debug!(%peer, %error, "a connection ended during its login"),
         Err(LoginError::Refused(refusal)) => {

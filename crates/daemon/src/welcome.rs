@@ -132,8 +132,8 @@ impl Welcomes {
     }
 }
 
-/// The nodes to ask, best first: the primary, replicas that are well, those nothing is known of, the rest. Fenced nodes
-/// are not asked.
+/// The nodes to ask, best first: the primary, replicas that are well, those nothing is known of; those that are gone only
+/// when there are no others. Fenced nodes are not asked.
 fn in_order(cluster: &Cluster, view: &View) -> Vec<Node> {
     let rank = |node: &Node| {
         let seen = view.node(node.id)?;
@@ -148,6 +148,10 @@ fn in_order(cluster: &Cluster, view: &View) -> Vec<Node> {
     let mut nodes: Vec<(u8, &Node)> =
         cluster.nodes.iter().filter_map(|node| rank(node).map(|rank| (rank, node))).collect();
     nodes.sort_by_key(|(rank, _)| *rank);
+    // A login has a deadline, which a node that is known to be gone must not use up.
+    if nodes.iter().any(|(rank, _)| *rank < 3) {
+        nodes.retain(|(rank, _)| *rank < 3);
+    }
     nodes.into_iter().map(|(_, node)| node.clone()).collect()
 }
 
@@ -158,7 +162,7 @@ mod tests {
     use engine::view::NodeId;
 
     #[test]
-    fn the_primary_is_asked_first_and_a_fenced_node_never() {
+    fn the_primary_is_asked_first_and_a_fenced_or_lost_node_never() {
         let nodes: Vec<Node> = (0..5)
             .map(|i| Node { id: NodeId(i), name: i.to_string().into(), host: "h".into(), port: 1 + i })
             .collect();
@@ -183,6 +187,6 @@ mod tests {
             writes: Default::default(),
         };
         let order: Vec<u16> = in_order(&cluster, &view).iter().map(|node| node.id.0).collect();
-        assert_eq!(order, [4, 3, 2, 0]);
+        assert_eq!(order, [4, 3, 2]);
     }
 }

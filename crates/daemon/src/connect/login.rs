@@ -205,7 +205,6 @@ impl Login<'_> {
                 Ok(keys)
             }
             Credential::OnlyVerifier => Err(self.refused(
-                SqlState::INVALID_AUTHORIZATION,
                 &format!(
                     "only a SCRAM verifier of user {:?} is known to the router: it must be the same as the node's, and a client must have logged in with it",
                     self.user
@@ -305,7 +304,9 @@ impl Login<'_> {
         super::node_fault(self.node, why)
     }
 
-    fn refused(&self, sqlstate: SqlState, message: &str) -> ConnectError {
+    /// The router itself won't or can't go on. Not of class 28: no account was tried, so nothing has to be held back.
+    fn refused(&self, message: &str) -> ConnectError {
+        let sqlstate = SqlState::CONNECTION_REJECTED;
         ConnectError { fault: ConnectFault::Credentials, sqlstate, message: message.to_owned() }
     }
 
@@ -314,7 +315,7 @@ impl Login<'_> {
             "node {:?} wants to authenticate user {:?} with {method}, which [server_auth] methods does not allow",
             self.node.name, self.user
         );
-        self.refused(SqlState::INVALID_AUTHORIZATION, &message)
+        self.refused(&message)
     }
 
     fn no_password(&self) -> ConnectError {
@@ -322,12 +323,16 @@ impl Login<'_> {
             "node {:?} asks for a password of user {:?}, and none is configured",
             self.node.name, self.user
         );
-        self.refused(SqlState::INVALID_AUTHORIZATION, &message)
+        self.refused(&message)
     }
 
     fn scram_failed(&self, error: ScramError) -> ConnectError {
         match error {
-            ScramError::Refused => self.refused(SqlState::INVALID_PASSWORD, &wrong_password(self.user)),
+            ScramError::Refused => ConnectError {
+                fault: ConnectFault::Credentials,
+                sqlstate: SqlState::INVALID_PASSWORD,
+                message: wrong_password(self.user),
+            },
             error => self.broken(&error.to_string()),
         }
     }
