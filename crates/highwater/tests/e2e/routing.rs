@@ -31,9 +31,12 @@ const SCHEMA: &str = "
 /// The shared fixture with [`SCHEMA`] loaded, and a router that has seen it.
 async fn ready() -> Option<&'static Fixture> {
     static LOADED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    static TRIED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     let fixture = shared().await;
     fixture.router()?;
     let load = async || {
+        let tried = TRIED.swap(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!tried, "the router did not learn the schema: see the first test that failed");
         fixture.cluster.run(SCHEMA).await;
         // The router learns of new functions by itself; until then they count as writes.
         wait_for("the router to know the new functions", Duration::from_secs(60), async || {

@@ -10,7 +10,7 @@ pub(crate) mod router;
 pub(crate) mod template;
 
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
@@ -70,7 +70,10 @@ impl Fixture {
 /// The fixture that all tests share which do not harm its nodes. It ends with the process.
 pub(crate) async fn shared() -> &'static Fixture {
     static SHARED: OnceCell<Fixture> = OnceCell::const_new();
+    static TRIED: AtomicBool = AtomicBool::new(false);
     let start = async || {
+        let tried = TRIED.swap(true, Ordering::Relaxed);
+        assert!(!tried, "the shared cluster and router did not start: see the first test that failed");
         let fixture = Fixture::start(Settings::default()).await;
         fixture.cluster.clear_at_exit();
         fixture

@@ -53,8 +53,7 @@ impl Router {
         for _ in 0..10 {
             let (port, http) = (free_port(), free_port());
             let config = cluster.home().join(format!("router-{port}.toml"));
-            fs::write(&config, configuration(cluster, &settings, port, http))
-                .expect("the configuration is written");
+            write_private(&config, &configuration(cluster, &settings, port, http));
             let log = config.with_extension("log");
             let router = Router { port, http, process: Mutex::new(launch(&config, &log)), config, log };
             if router.becomes_ready().await {
