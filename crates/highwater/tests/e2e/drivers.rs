@@ -154,7 +154,7 @@ async fn tokio_postgres_crud_and_concurrent_queries() {
         client.query("SELECT 3", &[]),
     )
     .await;
-    assert!(one.is_ok() && three.is_ok());
+    assert!(one.is_ok() && three.is_ok(), "{one:?} {three:?}");
     assert_eq!(bad.unwrap_err().code(), Some(&SqlState::UNDEFINED_COLUMN));
 }
 

@@ -164,8 +164,12 @@ async fn time_never_runs_backwards_between_replicas() {
     while begin.elapsed() < Duration::from_secs(4) {
         writer.execute("UPDATE clock SET tick = tick + 1", &[]).await.unwrap();
         for (reader, seen) in &mut readers {
-            let tick = reader.query_one("SELECT tick FROM clock", &[]).await.unwrap().get::<_, i32>(0);
-            assert!(tick >= *seen, "a session that saw {seen} then saw {tick}");
+            let row = reader.query_one("SELECT tick, served_by() FROM clock", &[]).await.unwrap();
+            let (tick, node) = (row.get::<_, i32>(0), row.get::<_, i32>(1));
+            if node == i32::from(cluster.primary.port) {
+                continue;
+            }
+            assert!(tick >= *seen, "a session that saw {seen} on a replica then saw {tick} on {node}");
             *seen = tick;
         }
     }

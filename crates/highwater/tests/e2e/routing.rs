@@ -150,12 +150,13 @@ async fn prepared_statements_are_routed_like_simple_ones() {
     let Some(fixture) = ready().await else { return };
     let (primary, replica) =
         (i32::from(fixture.cluster.primary.port), i32::from(fixture.cluster.replica().port));
-    let client = fixture.connect().await;
-    let read = client.prepare("SELECT served_by() WHERE 1 = $1::int").await.unwrap();
-    let locking = client.prepare("SELECT served_by() FROM fixed WHERE id = $1 FOR UPDATE").await.unwrap();
+    // Two sessions: after a statement that may have written, a session's reads stay on the primary for a moment.
+    let (reader, locker) = (fixture.connect().await, fixture.connect().await);
+    let read = reader.prepare("SELECT served_by() WHERE 1 = $1::int").await.unwrap();
+    let lock = locker.prepare("SELECT served_by() FROM fixed WHERE id = $1 FOR UPDATE").await.unwrap();
     for _ in 0..5 {
-        assert_eq!(client.query_one(&read, &[&1]).await.unwrap().get::<_, i32>(0), replica);
-        assert_eq!(client.query_one(&locking, &[&1]).await.unwrap().get::<_, i32>(0), primary);
+        assert_eq!(reader.query_one(&read, &[&1]).await.unwrap().get::<_, i32>(0), replica);
+        assert_eq!(locker.query_one(&lock, &[&1]).await.unwrap().get::<_, i32>(0), primary);
     }
 }
 

@@ -53,7 +53,8 @@ fn help_and_version_are_there_for_everything() {
 async fn check_names_every_mistake_with_its_place() {
     let home = scratch("check");
     let good = home.join("good.toml");
-    let file = "[[cluster]]\nname = \"main\"\nnodes = [\"127.0.0.1:1\"]\nmonitor = { user = \"m\", password = \"p\" }\n";
+    let file = "[[cluster]]\nname = \"main\"\nnodes = [\"127.0.0.1:1\"]\nmonitor = { user = \"m\", password = \"p\" }\n\
+                [[user]]\nname = \"u\"\npassword = \"p\"\n";
     write_private(&good, file);
     let output = highwater(&["check", "-c", good.to_str().unwrap()]);
     assert!(output.status.success(), "{}", text(&output));
@@ -63,7 +64,7 @@ async fn check_names_every_mistake_with_its_place() {
     let said = text(&output);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
     assert!(said.contains("listen") && said.contains("max_staleness"), "{said}");
-    assert!(said.contains(":1:") && said.contains(":8:"), "both places are named: {said}");
+    assert!(said.contains(":1:") && said.contains(":11:"), "both places are named: {said}");
     let output = highwater(&["check", "-c", good.to_str().unwrap(), "--connect"]);
     assert!(!output.status.success(), "nobody listens on port 1: {}", text(&output));
     let output = highwater(&["check", "-c", home.join("none.toml").to_str().unwrap()]);

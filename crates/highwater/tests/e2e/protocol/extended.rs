@@ -184,6 +184,29 @@ async fn a_name_in_use_and_a_name_never_made_are_errors() {
 }
 
 #[tokio::test]
+async fn a_failed_parse_in_a_pipeline_harms_no_statement_around_it() {
+    // As drivers prepare several statements at once: each with a Sync of its own, none waiting for an answer.
+    let mut raw = shared().await.raw();
+    let prepare = |name: &str, sql: &str| [parse(name, sql), describe(b'S', name), sync()].concat();
+    let ask = |name: &str| [bind("", name, &[]), execute("", 0), sync()].concat();
+    for round in 0..3 {
+        let names = ["a", "b", "c", "d"].map(|name| format!("{name}{round}"));
+        let texts = ["SELECT 'a'", "SELECT no_such_column", "SELECT 'c'", "SELECT 'd'"];
+        let sent: Vec<_> = names.iter().zip(texts).flat_map(|(name, sql)| prepare(name, sql)).collect();
+        raw.send(&sent);
+        for wanted in ["1 t T ZI", "E ZI", "1 t T ZI", "1 t T ZI"] {
+            let answer = raw.until_ready();
+            assert_eq!(tags(&answer), wanted, "{answer:?}");
+        }
+        raw.send(&[ask(&names[0]), ask(&names[2]), ask(&names[3])].concat());
+        for wanted in ["a", "c", "d"] {
+            let answer = raw.until_ready();
+            assert_eq!(values(&answer), [wanted], "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_failed_parse_leaves_no_name_behind() {
     let mut raw = shared().await.raw();
     raw.send(&[parse("broken", "SELEC 1"), sync()].concat());

@@ -168,7 +168,7 @@ async fn n11_functions_are_told_apart_by_schema_and_followed_through_views_and_o
         "SELECT OPERATOR(wild.###) 1",
         "SELECT * FROM wild.v",
         "SELECT * FROM wild.around",
-        "SET search_path = wild; SELECT f(1)",
+        "SET search_path = wild, public; SELECT f(1)",
     ] {
         assert_eq!(route_of(fixture, sql).0, PRIMARY, "{sql}");
     }
