@@ -168,7 +168,10 @@ impl Cluster {
         for server in self.servers.iter_mut().skip(1) {
             server.accepting(&self.place, &self.tools).await?;
         }
-        Ok(())
+        for record in &mut self.marker.replicas {
+            record.complete = true;
+        }
+        self.place.write_marker(&self.marker)
     }
 
     async fn carry_out(
@@ -214,11 +217,11 @@ impl Cluster {
         let data = self.place.data(name).display().to_string();
         let mut arguments =
             vec!["-D", &data, "-U", SUPERUSER, "--auth-local=trust", "--auth-host=scram-sha-256"];
-        arguments.extend(["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums"]);
-        if self.durability == Durability::None {
-            arguments.push("--no-sync");
-        }
+        arguments.extend(["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--no-sync"]);
         self.tools.run("initdb", &arguments, &self.place.log("initdb")).await?;
+        if self.durability == Durability::Full {
+            disk::sync(&self.place.data(name))?;
+        }
         self.marker.primary.complete = true;
         self.place.write_marker(&self.marker)
     }
@@ -261,14 +264,10 @@ impl Cluster {
         let data = self.place.data(&node.name).display().to_string();
         let from = server::conninfo(&self.place.sockets(), self.marker.primary.port, &node.name);
         let slot = slot_name(number);
-        let mut arguments =
-            vec!["-D", &data, "-d", &from, "-X", "stream", "-c", "fast", "-R", "-C", "-S", &slot];
-        if self.durability == Durability::None {
-            arguments.push("--no-sync");
-        }
-        self.tools.run("pg_basebackup", &arguments, &self.place.log("pg_basebackup")).await?;
-        self.record(number).complete = true;
-        self.place.write_marker(&self.marker)
+        // Not synced here: the server syncs everything before it replays (`SyncDataDirectory` in PostgreSQL's fd.c).
+        let arguments =
+            ["-D", &data, "-d", &from, "-X", "stream", "-c", "fast", "-R", "-C", "-S", &slot, "--no-sync"];
+        self.tools.run("pg_basebackup", &arguments, &self.place.log("pg_basebackup")).await
     }
 
     /// Starts a server; it may not take connections yet.

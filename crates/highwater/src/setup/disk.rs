@@ -1,7 +1,9 @@
-//! Room on the disk: is there enough for what is wanted, and the sentence for when there is not.
+//! The disk: is there room for what is wanted, the sentence for when there is not, and writing what was made.
 
+use std::fs::File;
 use std::path::Path;
 
+use anyhow::Context;
 use rustix::fs::statvfs;
 
 use crate::failure;
@@ -30,6 +32,21 @@ pub(crate) fn full(directory: &Path) -> anyhow::Error {
         "the disk that holds {} is full{free}: free some room and run this again, or choose another with --dir",
         directory.display()
     ))
+}
+
+/// Waits until everything on the disk that holds `directory` is written: one call, in place of one for each of the
+/// thousand files of a new cluster.
+pub(crate) fn sync(directory: &Path) -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let opened = File::open(directory).with_context(|| format!("can't open {}", directory.display()))?;
+        rustix::fs::syncfs(opened).with_context(|| format!("can't write {}", directory.display()))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        rustix::fs::sync();
+        Ok(())
+    }
 }
 
 /// `None` when the system does not say.

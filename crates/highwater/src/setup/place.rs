@@ -53,7 +53,7 @@ pub(crate) struct Marker {
 pub(crate) struct NodeRecord {
     /// The port it had last.
     pub(crate) port: u16,
-    /// True when its data directory was finished.
+    /// True when its data directory was finished: the primary's by `initdb`, a replica's when it first took connections.
     pub(crate) complete: bool,
 }
 

@@ -228,6 +228,8 @@ fn write_settings(data: &Path, tools: &Tools, durability: Durability) -> anyhow:
 /// The settings of a node, primary or replica: the same, because roles can change.
 fn settings(pg_stat_statements: bool, durability: Durability) -> String {
     let preload = if pg_stat_statements { "shared_preload_libraries = 'pg_stat_statements'\n" } else { "" };
+    // One call for the whole disk, in place of one for each of a thousand files; Linux has it.
+    let sync = if cfg!(target_os = "linux") { "recovery_init_sync_method = syncfs\n" } else { "" };
     let fsync = match durability {
         Durability::Full => "",
         Durability::None => "fsync = off\n",
@@ -248,7 +250,7 @@ max_slot_wal_keep_size = 2GB
 wal_receiver_status_interval = 1s
 wal_retrieve_retry_interval = 500ms
 log_line_prefix = '%m [%p] '
-{preload}{fsync}"
+{preload}{sync}{fsync}"
     )
 }
 
