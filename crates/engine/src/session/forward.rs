@@ -132,7 +132,7 @@ impl Session {
         } else {
             (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
         };
-        if let Some(taken) = self.names.named.get(parse.name).map(|p| Arc::clone(&p.statement)) {
+        if let Some(taken) = self.names.taken(parse.name) {
             // PostgreSQL refuses a name in use; it does so itself, by its name on the backend.
             self.prepare(&taken, false, cx, backend);
             let name = backend_name(taken.id);
@@ -174,13 +174,13 @@ impl Session {
         cx: &mut Context<'_>,
         backend: &mut Backend,
     ) -> Preparation {
-        let preparation = backend.known.prepare(statement.id);
+        let preparation = backend.known.prepare(statement.id, self.pipeline.batch);
         if let Preparation::CloseThenParse(old) = preparation {
             cx.to_backend.make(|out| {
                 let name = backend_name(old);
                 encode::close(out, DescribeKind::Statement, name.as_bytes()).expect("a short name");
             });
-            self.pipeline.push(Owed::Close { shown: false });
+            self.pipeline.push(Owed::CloseHidden { id: old });
         }
         if preparation != Preparation::Ready {
             cx.to_backend.make(|out| write_parse(out, backend_name(statement.id).as_bytes(), statement));
@@ -263,7 +263,7 @@ impl Session {
     fn forward_close(&mut self, message: &[u8], _cx: &mut Context<'_>) -> Sent {
         self.incoming.marks.set(Marks::BATCH_OPEN);
         let Ok(close) = Close::parse(message) else {
-            return self.forward_malformed(Owed::Close { shown: true });
+            return self.forward_malformed(Owed::Close);
         };
         if close.kind == DescribeKind::Statement && !close.name.is_empty() {
             let ours = self.names.named.remove(close.name).is_some();
@@ -274,7 +274,7 @@ impl Session {
         } else if close.kind == DescribeKind::Statement {
             self.names.unnamed = None;
         }
-        self.pipeline.push(Owed::Close { shown: true });
+        self.pipeline.push(Owed::Close);
         Sent::Unchanged
     }
 
@@ -284,6 +284,7 @@ impl Session {
         // PostgreSQL ignores a Sync while it waits for COPY data.
         if !marks.has(Marks::COPYING) {
             marks.clear(Marks::BATCH_OPEN);
+            self.pipeline.batch += 1;
             self.pipeline.push(Owed::Sync(self.record()));
         }
         Sent::Unchanged

@@ -330,15 +330,22 @@ impl Names {
         self.unconfirmed.pop_front();
     }
 
-    /// No more ParseComplete will be said for what was asked: those statements do not exist.
-    fn lose_unconfirmed(&mut self) {
-        for name in self.unconfirmed.drain(..).flatten() {
+    /// The next ParseCompletes, so many, will not be said: those statements do not exist.
+    fn lose_unconfirmed(&mut self, count: usize) {
+        let count = count.min(self.unconfirmed.len());
+        for name in self.unconfirmed.drain(..count).flatten() {
             if name.is_empty() {
                 self.unnamed = None;
             } else {
                 self.named.remove(&name);
             }
         }
+    }
+
+    /// The statement that has this name for certain.
+    fn taken(&self, name: &[u8]) -> Option<Arc<statements::Statement>> {
+        let unsure = self.unconfirmed.iter().flatten().any(|n| **n == *name);
+        self.named.get(name).filter(|_| !unsure).map(|p| Arc::clone(&p.statement))
     }
 }
 

@@ -29,8 +29,10 @@ pub(crate) enum Owed {
     DescribePortal,
     /// Rows, copy data and what ends them.
     Execute,
-    /// CloseComplete; `shown` to the client or slipped in.
-    Close { shown: bool },
+    /// CloseComplete, for the client.
+    Close,
+    /// CloseComplete of a statement that was closed to make room, or to be sure.
+    CloseHidden { id: u64 },
     /// CloseComplete we say ourselves.
     CloseAnswered,
     /// CopyDone or CopyFail was sent: no answer of its own; a Sync behind it counts.
@@ -75,6 +77,8 @@ pub(crate) struct Pipeline {
     pub(crate) failed: bool,
     /// Part of the answer at the front has gone to the client.
     pub(crate) begun: bool,
+    /// Syncs sent on: tells batches apart.
+    pub(crate) batch: u64,
     /// Bytes of a long backend message that still go to the client, or are dropped.
     pub(crate) passing: super::Passing,
 }
@@ -89,6 +93,7 @@ impl Default for Pipeline {
             keeping: Keeping::All,
             failed: false,
             begun: false,
+            batch: 0,
             passing: super::Passing::None,
         }
     }
@@ -131,18 +136,20 @@ impl Pipeline {
             | Owed::DescribeStatement
             | Owed::DescribePortal
             | Owed::Execute
-            | Owed::Close { .. }
+            | Owed::Close
+            | Owed::CloseHidden { .. }
             | Owed::CloseAnswered
             | Owed::CopyEnd => None,
         })
     }
 
-    /// An error came inside an extended batch: nothing up to its Sync will be answered.
-    pub(crate) fn drop_to_sync(&mut self) {
-        while let Some(front) = self.owed.front() {
+    /// An error came inside an extended batch: nothing up to its Sync will be answered. Tells each answer that is lost.
+    pub(crate) fn drop_to_sync(&mut self, mut lost: impl FnMut(Owed)) {
+        while let Some(&front) = self.owed.front() {
             if matches!(front, Owed::Sync(_)) {
                 break;
             }
+            lost(front);
             self.owed.pop_front();
         }
     }

@@ -164,9 +164,8 @@ impl Session {
                 }
                 (true, if shown { Advance::Show } else { Advance::Swallow })
             }
-            (Owed::Close { shown }, tag::CLOSE_COMPLETE) => {
-                (true, if shown { Advance::Show } else { Advance::Swallow })
-            }
+            (Owed::Close, tag::CLOSE_COMPLETE) => (true, Advance::Show),
+            (Owed::CloseHidden { .. }, tag::CLOSE_COMPLETE) => (true, Advance::Swallow),
             (Owed::Bind, tag::BIND_COMPLETE) => (true, Advance::Show),
             (Owed::DescribeStatement, tag::PARAMETER_DESCRIPTION) => (false, Advance::Show),
             (Owed::DescribeStatement | Owed::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => {
@@ -254,9 +253,28 @@ impl Session {
 
     /// PostgreSQL answers nothing more up to the batch's Sync.
     fn fail_batch(&mut self, backend: &mut Backend) {
-        self.pipeline.drop_to_sync();
-        self.names.lose_unconfirmed();
-        backend.known.on_error();
+        let mut parses = 0;
+        self.pipeline.drop_to_sync(|lost| match lost {
+            Owed::Parse { id, shown } => {
+                parses += usize::from(shown);
+                if id != 0 {
+                    backend.known.on_unanswered(id);
+                }
+            }
+            Owed::ParseAnswered => parses += 1,
+            Owed::CloseHidden { id } => backend.known.on_unanswered(id),
+            Owed::Query(_)
+            | Owed::Hidden
+            | Owed::Bind
+            | Owed::DescribeStatement
+            | Owed::DescribePortal
+            | Owed::Execute
+            | Owed::Close
+            | Owed::CloseAnswered
+            | Owed::CopyEnd
+            | Owed::Sync(_) => {}
+        });
+        self.names.lose_unconfirmed(parses);
         backend.unnamed = None;
         if self.pipeline.is_empty() {
             self.incoming.marks.set(Marks::SKIPPING);

@@ -110,7 +110,7 @@ impl Session {
     /// The client messages to show again, in front of whatever input there is.
     pub fn take_rerun(&mut self) -> Vec<u8> {
         let held = self.pipeline.take_held();
-        self.names.lose_unconfirmed();
+        self.names.lose_unconfirmed(usize::MAX);
         self.incoming = Incoming::new();
         held
     }
@@ -182,7 +182,7 @@ impl Session {
             self.answer_ready(cx);
         }
         self.incoming = incoming;
-        self.names.lose_unconfirmed();
+        self.names.lose_unconfirmed(usize::MAX);
         self.settings.pending.clear();
         self.settings.uncertain = false;
         self.pipeline.reset();

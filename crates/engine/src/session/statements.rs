@@ -97,8 +97,18 @@ pub struct Known {
 #[derive(Clone, Copy, Debug)]
 struct Use {
     tick: u64,
-    /// Parse sent, ParseComplete not seen yet.
-    pending: bool,
+    state: State,
+}
+
+/// What is known of one statement on one backend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// ParseComplete has come. → `Unsure`
+    Ready,
+    /// Its Parse is on the way, in this batch. → `Ready`, `Unsure`
+    Parsing { batch: u64 },
+    /// An error came in the batch that parsed or closed it: it may be there or not. → `Parsing`
+    Unsure,
 }
 
 /// What must be sent before a statement can be used on a backend.
@@ -108,37 +118,44 @@ pub enum Preparation {
     Ready,
     /// A Parse.
     Parse,
-    /// A Close of this other statement, then a Parse.
+    /// A Close of this statement (another one, or itself when it may be there), then a Parse.
     CloseThenParse(u64),
 }
 
 impl Known {
-    /// Marks a statement as used and tells what must be sent first.
-    pub fn prepare(&mut self, id: u64) -> Preparation {
+    /// Marks a statement as used in this batch (a number that differs from Sync to Sync) and tells what must be sent first.
+    pub fn prepare(&mut self, id: u64, batch: u64) -> Preparation {
         self.tick += 1;
-        let tick = self.tick;
+        let parsing = Use { tick: self.tick, state: State::Parsing { batch } };
         if let Some(known) = self.by_id.get_mut(&id) {
-            known.tick = tick;
-            return Preparation::Ready;
+            let there = known.state == State::Ready || known.state == parsing.state;
+            if there {
+                known.tick = parsing.tick;
+                return Preparation::Ready;
+            }
+            // Whether it is there is decided by an answer that has not come yet, or was lost: a Close is never wrong.
+            *known = parsing;
+            return Preparation::CloseThenParse(id);
         }
         let evicted = if self.by_id.len() >= KNOWN_MAX { self.least_recent() } else { None };
         if let Some(old) = evicted {
             self.by_id.remove(&old);
         }
-        self.by_id.insert(id, Use { tick, pending: true });
+        self.by_id.insert(id, parsing);
         evicted.map_or(Preparation::Parse, Preparation::CloseThenParse)
     }
 
     /// ParseComplete came for this statement.
     pub fn on_parsed(&mut self, id: u64) {
         if let Some(known) = self.by_id.get_mut(&id) {
-            known.pending = false;
+            known.state = State::Ready;
         }
     }
 
-    /// An error came: Parses that were on the way have not been done.
-    pub fn on_error(&mut self) {
-        self.by_id.retain(|_, known| !known.pending);
+    /// A Parse or Close of this statement will not be answered, because an error came before it in its batch.
+    pub fn on_unanswered(&mut self, id: u64) {
+        let tick = self.tick;
+        self.by_id.entry(id).or_insert(Use { tick, state: State::Unsure }).state = State::Unsure;
     }
 
     /// DISCARD ALL or DEALLOCATE ALL was done: the backend has none left.
@@ -160,7 +177,7 @@ impl Known {
     fn least_recent(&self) -> Option<u64> {
         self.by_id
             .iter()
-            .filter(|(_, known)| !known.pending)
+            .filter(|(_, known)| !matches!(known.state, State::Parsing { .. }))
             .min_by_key(|(_, known)| known.tick)
             .map(|(&id, _)| id)
     }
