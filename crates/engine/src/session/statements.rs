@@ -44,6 +44,8 @@ pub struct Prepared {
 pub struct Statements {
     by_hash: HashMap<u128, Arc<Statement>>,
     text_bytes: usize,
+    /// The next sweep comes when there is this much text: twice what the last one left, so that sweeps stay rare.
+    sweep_at: usize,
     next_id: u64,
 }
 
@@ -69,7 +71,7 @@ impl Statements {
 
     /// Lets go of statements that no client has any more, once there is much text.
     fn make_room(&mut self) {
-        if self.text_bytes < TEXT_BYTES_MAX {
+        if self.text_bytes < self.sweep_at.max(TEXT_BYTES_MAX) {
             return;
         }
         let mut bytes = 0;
@@ -79,6 +81,7 @@ impl Statements {
             used
         });
         self.text_bytes = bytes;
+        self.sweep_at = bytes.saturating_mul(2);
     }
 }
 
