@@ -161,12 +161,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// White space and comments; false when a comment does not end. PostgreSQL 15 and older do not take a vertical
-    /// tab for white space, so it is none here.
+    /// White space and comments; false when a comment does not end. PostgreSQL 15 and older do not take a vertical tab
+    /// for white space: they refuse the text, so that it cannot matter to them.
     fn skip_blank(&mut self) -> bool {
         loop {
             match self.byte(0) {
-                b' ' | b'\t' | b'\n' | b'\r' | 0x0c => self.at += 1,
+                b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.at += 1,
                 b'-' if self.byte(1) == b'-' => self.skip_line_comment(),
                 b'/' if self.byte(1) == b'*' => {
                     if !self.skip_block_comment() {
@@ -260,7 +260,7 @@ impl<'a> Lexer<'a> {
         loop {
             match self.byte(0) {
                 b'\n' | b'\r' => (line_break, self.at) = (true, self.at + 1),
-                b' ' | b'\t' | 0x0c => self.at += 1,
+                b' ' | b'\t' | 0x0b | 0x0c => self.at += 1,
                 b'-' if self.byte(1) == b'-' => self.skip_line_comment(),
                 b'\'' if line_break => return true,
                 _ => {

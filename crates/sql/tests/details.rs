@@ -200,6 +200,7 @@ fn only_one_harmless_read_may_run_again() {
 
 #[test]
 fn hostile_texts_get_an_answer_and_never_a_read() {
+    assert_eq!(verdict("\u{b}").statements, 0);
     let deep = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
     let long = format!("SELECT '{}'", "x".repeat(sql::TEXT_BYTES_MAX));
     let chain = format!("WITH x AS (SELECT 1) SELECT {}1", "1+".repeat(30_000));

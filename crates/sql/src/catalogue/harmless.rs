@@ -48,7 +48,8 @@ pub(super) static HARMLESS_FUNCTIONS: &[&str] = &[
 
 /// Not declared VOLATILE, and yet a replica refuses them: two give the transaction an id, one asks for what replicas do
 /// not keep.
-pub(super) static WRITING_FUNCTIONS: &[&str] = &["pg_current_xact_id", "pg_replication_origin_oid", "txid_current"];
+pub(super) static WRITING_FUNCTIONS: &[&str] =
+    &["pg_current_xact_id", "pg_replication_origin_oid", "txid_current"];
 
 /// The answer is about this node or this backend.
 pub(super) static NODE_LOCAL_FUNCTIONS: &[&str] = &[
