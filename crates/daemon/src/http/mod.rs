@@ -4,6 +4,7 @@
 //! thread and has few connections at a time, short ones.
 
 mod api;
+mod door;
 mod live;
 mod page;
 mod ready;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::overview::AdminWorld;
+use door::Door;
 
 /// Longest time an answer may take to make.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -35,7 +37,7 @@ const URI_BYTES_MAX: usize = 1024;
 /// # Errors
 /// What the listener said.
 pub(crate) async fn serve(listener: TcpListener, world: Arc<AdminWorld>) -> std::io::Result<()> {
-    axum::serve(listener, router(world)).await
+    axum::serve(Door::new(listener), router(world)).await
 }
 
 fn router(world: Arc<AdminWorld>) -> Router {
