@@ -97,6 +97,8 @@ pub(crate) struct Answer {
     pub(crate) seen: Point,
     /// Whether a replica answered.
     pub(crate) by_replica: bool,
+    /// What was accepted when its node was chosen: nobody can choose by what is accepted later.
+    pub(crate) reign: Option<Point>,
 }
 
 /// How far back one write is looked for: acknowledgements come nearly in the order of the log.
@@ -110,7 +112,7 @@ pub(crate) struct Reference {
     /// By session.
     sessions: Vec<Account>,
     /// The end of the branch that the accepted primary is on.
-    reign: Option<Point>,
+    pub(crate) reign: Option<Point>,
     timeline: u32,
     views: Views,
     pub(crate) violation: Option<Violation>,
@@ -181,7 +183,10 @@ impl Reference {
     /// A read was answered.
     pub(crate) fn on_answer(&mut self, at: u64, answer: Answer, max_staleness: u64, history: &History) {
         let account = &self.sessions[answer.session];
-        let has = |point: Point| history.contains(answer.seen, point) || self.is_lost(point, history);
+        let has = |point: Point| {
+            let lost = is_lost(answer.reign, point, history) || is_lost(self.reign, point, history);
+            lost || history.contains(answer.seen, point)
+        };
         let mut broken = None;
         if answer.level != Level::Eventual {
             let limit = answer.started.saturating_sub(max_staleness);
@@ -208,7 +213,7 @@ impl Reference {
 
     /// A view says that everything acknowledged before `fresh_as_of` is visible at a node that has `state`.
     pub(crate) fn on_fresh(&mut self, at: u64, fresh_as_of: u64, state: Point, history: &History) {
-        let has = |point: Point| history.contains(state, point) || self.is_lost(point, history);
+        let has = |point: Point| history.contains(state, point) || is_lost(self.reign, point, history);
         if self.views == Views::Judged && !self.acknowledged_before(fresh_as_of).all(has) {
             self.broken(Promise::FreshAsOf, at);
         }
@@ -220,11 +225,6 @@ impl Reference {
         self.acknowledged[..end].iter().rev().take(NEAR).map(|(_, point)| *point)
     }
 
-    /// Not part of what the accepted primary has: nobody can be promised it.
-    fn is_lost(&self, point: Point, history: &History) -> bool {
-        self.reign.is_none_or(|reign| !history.contains(reign, point))
-    }
-
     fn count(&mut self, answer: Answer) {
         if answer.by_replica {
             self.tally.replica_reads += 1;
@@ -233,4 +233,9 @@ impl Reference {
             self.tally.primary_reads += 1;
         }
     }
+}
+
+/// Not part of what the accepted primary has: nobody can be promised it.
+fn is_lost(reign: Option<Point>, point: Point, history: &History) -> bool {
+    reign.is_none_or(|reign| !history.contains(reign, point))
 }

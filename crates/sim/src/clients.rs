@@ -41,6 +41,8 @@ struct Asked {
     started: u64,
     attempts: u32,
     rerun: Option<Reason>,
+    /// What was accepted when its node was chosen.
+    reign: Option<Point>,
 }
 
 /// Where its request is.
@@ -114,6 +116,7 @@ impl Run {
         let wanted = self.wanted(session);
         let decision = decide(&wanted, &self.monitor.view, self.agenda.now(), &mut self.balance);
         self.reference.tally.decided(decision);
+        self.sessions[session].request.reign = self.reference.reign;
         let node = match decision.target {
             Target::Hold => {
                 // Holding is no attempt: it ends with the world.
@@ -250,8 +253,8 @@ impl Run {
                 } else if level == Level::Causal {
                     watermark.on_write(now);
                 }
-                let answer =
-                    Answer { session, level, started: request.started, seen, by_replica: on.by_replica };
+                let Asked { started, reign, .. } = request;
+                let answer = Answer { session, level, started, seen, by_replica: on.by_replica, reign };
                 self.reference.on_answer(now.as_nanos(), answer, MAX_STALENESS, &self.history);
             }
             Effect::Committed(point) => {

@@ -86,6 +86,8 @@ fn the_same_seed_gives_the_same_run() {
 fn what_once_failed_holds() {
     // A backend of the next run of a replica was taken for one of the run that the decision was about.
     assert_eq!(crate::run(Scenario::Restart, 176, Sabotage::Nothing).violation, None);
+    // The checker judged a read by a primary that was accepted after the read's node had been chosen.
+    assert_eq!(crate::run(Scenario::Failover, 20_723, Sabotage::Nothing).violation, None);
 }
 
 /// Without the rule, some client is shown what breaks this promise.
