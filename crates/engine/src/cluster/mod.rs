@@ -22,7 +22,7 @@ pub use settings::ClusterSettings;
 use crate::freshness::lag::Replay;
 use crate::freshness::samples::{Pushed, Sample, Samples};
 use crate::time::Instant;
-use crate::view::{Epoch, Health, NodeId, Role, View};
+use crate::view::{Epoch, NodeId, Role, View};
 use node::{Belief, Node};
 use timeline::{Reign, Witness};
 
@@ -117,10 +117,7 @@ impl Cluster {
         }
         self.version += 1;
         let nodes: Vec<_> = self.nodes.iter().map(Node::view).collect();
-        let serving = |node: &&Node| {
-            node.belief.role == Role::Primary && matches!(node.belief.health, Health::Up | Health::Suspect)
-        };
-        let primary = self.nodes.iter().find(serving).map(|node| node.id);
+        let primary = self.nodes.iter().find(|node| node.is_serving_primary()).map(|node| node.id);
         Some(View { version: self.version, epoch: self.epoch, primary, nodes })
     }
 
@@ -211,6 +208,11 @@ impl Cluster {
     /// How often to ask this node, by what is awaited from it.
     fn interval(&self, node: &Node) -> Duration {
         let settings = &self.settings;
+        let serving = self.nodes.iter().any(Node::is_serving_primary);
+        if self.reign.is_some() && !serving && node.belief.role == Role::Replica {
+            // The next primary is among these, and writes are held until it is seen.
+            return settings.probe_stalled_interval;
+        }
         let hurried = match node.belief.role {
             // Only a sample that is asked after the write can prove it anywhere.
             Role::Primary => self.samples.newest().map(|sample| sample.asked) < self.newest_write,

@@ -196,6 +196,11 @@ impl Node {
         }
     }
 
+    /// Whether it is the accepted primary and may be given work.
+    pub(crate) fn is_serving_primary(&self) -> bool {
+        self.belief.role == Role::Primary && matches!(self.belief.health, Health::Up | Health::Suspect)
+    }
+
     pub(crate) fn witness(&self, now: Instant, takeover_after: Duration) -> Witness {
         let hearing = match self.pulse {
             Pulse::Unknown => Hearing::NeverAsked,

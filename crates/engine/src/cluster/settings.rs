@@ -11,7 +11,7 @@ pub struct ClusterSettings {
     pub probe_hurried_interval: Duration,
     /// Hurrying after a replica that does not move ends after this…
     pub hurry_max: Duration,
-    /// …and goes on in steps of this.
+    /// …and goes on in steps of this. So are replicas asked while there is no primary: one of them may become it.
     pub probe_stalled_interval: Duration,
     /// A probe without an answer for this long has failed; the shell gives up then.
     pub probe_timeout: Duration,

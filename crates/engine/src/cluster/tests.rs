@@ -8,7 +8,7 @@ use super::*;
 use crate::freshness::Level;
 use crate::freshness::watermark::{ReadFrom, Watermark};
 use crate::route::{Balance, Request, RouteMode, Target, TransactionKind, decide};
-use crate::view::{Incarnation, NodeView};
+use crate::view::{Health, Incarnation, NodeView};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -540,6 +540,15 @@ fn probing_idles_until_a_write_and_hurries_until_it_is_proved_everywhere() {
     assert_eq!(story.next(B), 2052);
     story.probe(B, replica(1500));
     assert_eq!(story.next(B), 2152);
+}
+
+#[test]
+fn while_there_is_no_primary_its_successor_is_looked_for() {
+    let mut story = Story::serving(2);
+    story.at(2000).probe(B, replica(1000));
+    assert_eq!(story.next(B), 2100);
+    story.fail(A, ProbeFault::Refused);
+    assert_eq!(story.next(B), 2020);
 }
 
 #[test]
