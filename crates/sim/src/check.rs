@@ -1,4 +1,4 @@
-//! What must hold, judged from outside: by the truth of [`crate::history`], never by what the engine believes.
+//! What must hold, judged from outside: by the truth of the `history` module, never by what the engine believes.
 //!
 //! The one thing taken from the engine is which node it accepted as primary: a write that this node does not have
 //! was lost with another branch, and no reader can be promised it. That the accepted timeline never goes back is
