@@ -132,17 +132,17 @@ impl Session {
         } else {
             (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
         };
-        if let Some(taken) = self.names.taken(parse.name) {
+        if let Some(taken) = self.names.taken(parse.name, self.pipeline.batch) {
             // PostgreSQL refuses a name in use; it does so itself, by its name on the backend.
             self.prepare(&taken, false, cx, backend);
             let name = backend_name(taken.id);
             cx.to_backend.make(|out| write_parse(out, name.as_bytes(), &statement));
             self.pipeline.push(Owed::Parse { id: 0, shown: true });
-            self.names.unconfirmed.push_back(None);
+            self.names.unconfirmed.push_back((self.pipeline.batch, None));
             return Sent::Replaced;
         }
         self.remember(parse.name, Prepared { statement: Arc::clone(&statement), verdict, judged_for });
-        self.names.unconfirmed.push_back(Some(parse.name.into()));
+        self.names.unconfirmed.push_back((self.pipeline.batch, Some(parse.name.into())));
         if parse.name.is_empty() {
             backend.unnamed = Some(statement.id);
             self.pipeline.push(Owed::Parse { id: 0, shown: true });

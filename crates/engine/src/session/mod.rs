@@ -320,8 +320,8 @@ struct Names {
     named: HashMap<Box<[u8]>, Prepared>,
     unnamed: Option<Prepared>,
     /// Names whose ParseComplete has not been said yet, in order; empty for the unnamed one, `None` for one
-    /// that will be refused. They are lost with an error.
-    unconfirmed: VecDeque<Option<Box<[u8]>>>,
+    /// that will be refused; each with the number of its batch. They are lost with an error.
+    unconfirmed: VecDeque<(u64, Option<Box<[u8]>>)>,
 }
 
 impl Names {
@@ -333,7 +333,7 @@ impl Names {
     /// The next ParseCompletes, so many, will not be said: those statements do not exist.
     fn lose_unconfirmed(&mut self, count: usize) {
         let count = count.min(self.unconfirmed.len());
-        for name in self.unconfirmed.drain(..count).flatten() {
+        for name in self.unconfirmed.drain(..count).filter_map(|(_, name)| name) {
             if name.is_empty() {
                 self.unnamed = None;
             } else {
@@ -342,9 +342,9 @@ impl Names {
         }
     }
 
-    /// The statement that has this name for certain.
-    fn taken(&self, name: &[u8]) -> Option<Arc<statements::Statement>> {
-        let unsure = self.unconfirmed.iter().flatten().any(|n| **n == *name);
+    /// The statement that has this name for certain, once this batch has come so far: an error before that ends it.
+    fn taken(&self, name: &[u8], batch: u64) -> Option<Arc<statements::Statement>> {
+        let unsure = self.unconfirmed.iter().any(|(b, n)| *b != batch && n.as_deref() == Some(name));
         self.named.get(name).filter(|_| !unsure).map(|p| Arc::clone(&p.statement))
     }
 }
