@@ -148,7 +148,23 @@ impl Worker {
     /// No new clients; each client ends when it is idle.
     pub(super) fn drain(&mut self) {
         self.phase = Phase::Draining;
+        // What only waits for a backend or a node runs nowhere: nothing is lost with it.
+        let waiting: Vec<usize> = self
+            .clients
+            .iter()
+            .filter(|(_, c)| c.session.waiting_since().is_some())
+            .map(|(i, _)| i)
+            .collect();
+        for index in waiting {
+            self.close_with(index, SqlState::ADMIN_SHUTDOWN, "the router is shutting down");
+        }
         self.close_idle_clients();
+    }
+
+    /// Tells a client why, and closes it.
+    fn close_with(&mut self, index: usize, code: SqlState, message: &str) {
+        self.session_call(index, |session, _, cx| session.end_fatally(code, message, cx));
+        self.close_client(index);
     }
 
     fn close_idle_clients(&mut self) {
@@ -159,11 +175,7 @@ impl Worker {
             .map(|(i, _)| i)
             .collect();
         for index in idle {
-            let message = "the router is shutting down";
-            self.session_call(index, |session, _, cx| {
-                session.end_fatally(SqlState::ADMIN_SHUTDOWN, message, cx)
-            });
-            self.close_client(index);
+            self.close_with(index, SqlState::ADMIN_SHUTDOWN, "the router is shutting down");
         }
         if self.clients.is_empty() && self.phase == Phase::Draining {
             let places: Vec<usize> =

@@ -180,7 +180,7 @@ impl Session {
             hint: survey.hinted_route().or(wishes.route),
             transaction,
             learned_write: cx.shared.learned.contains(survey.shape),
-            level: if survey.is_setting() { crate::freshness::Level::Eventual } else { level },
+            level,
             max_staleness,
             watermark: self.watermark,
             rerun: self.route.rerun,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use sql::{Class, Detail, Effects, SetValue, Verdict, Why};
 use wire::encode;
 use wire::frame::{Header, tag::client as tag};
-use wire::frontend::{Bind, Close, Describe, DescribeKind, Parse, Query};
+use wire::frontend::{Bind, Close, Describe, DescribeKind, Execute, Parse, Query};
 
 use crate::route::RouteMode;
 
 use super::backend::Backend;
 use super::client::Progress;
 use super::owed::{Owed, Record};
-use super::parameters::{Change, same};
+use super::parameters::{Change, Forgotten, same};
 use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
 use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, PREPARED_MAX, Passing, Session, Side, Want};
 
@@ -55,7 +55,7 @@ impl Session {
             tag::DESCRIBE => self.forward_describe(message, cx, backend),
             tag::CLOSE => self.forward_close(message, cx),
             tag::SYNC => self.forward_sync(),
-            _ => self.forward_plain(header, cx),
+            _ => self.forward_plain(message, header, backend),
         };
         if done == Sent::Unchanged {
             cx.to_backend.forward(input, at, at + n);
@@ -141,7 +141,11 @@ impl Session {
             self.names.unconfirmed.push_back((self.pipeline.batch, None));
             return Sent::Replaced;
         }
-        self.remember(parse.name, Prepared { statement: Arc::clone(&statement), verdict, judged_for });
+        self.names.serial += 1;
+        self.remember(
+            parse.name,
+            Prepared { statement: Arc::clone(&statement), verdict, judged_for, serial: self.names.serial },
+        );
         self.names.unconfirmed.push_back((self.pipeline.batch, Some(parse.name.into())));
         if parse.name.is_empty() {
             backend.unnamed = Some(statement.id);
@@ -197,6 +201,7 @@ impl Session {
             return self.forward_malformed(Owed::Bind);
         };
         let total = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
+        self.names.bind(portal, name);
         let sent = match self.on_backend_as(name, cx, backend) {
             BackendName::AsIs => Sent::Unchanged,
             BackendName::Other(id) => {
@@ -233,18 +238,14 @@ impl Session {
         sent
     }
 
-    /// Under which name the backend has (or after this call will have) the client's statement. What the statement
-    /// does is noted, as it is about to be used.
+    /// Under which name the backend has (or after this call will have) the client's statement.
     fn on_backend_as(&mut self, name: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> BackendName {
         let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
         let Some(prepared) = prepared.cloned() else {
-            self.incoming.marks.set(Marks::WROTE);
             // SQL PREPARE makes names on a pinned backend; our own prefix and the unnamed one are never guessed at.
             let reserved = name.is_empty() || name.starts_with(PREFIX.as_bytes());
             return if reserved { BackendName::Other(None) } else { BackendName::AsIs };
         };
-        // Whether it may run was settled when it was parsed.
-        let _ = self.note_statement(&prepared.verdict, backend);
         if name.is_empty() {
             let statement = &prepared.statement;
             if backend.unnamed == Some(statement.id) {
@@ -291,11 +292,20 @@ impl Session {
     }
 
     /// Execute, Flush, copy data and function calls go on as they are.
-    fn forward_plain(&mut self, header: Header, _cx: &mut Context<'_>) -> Sent {
+    fn forward_plain(&mut self, message: &[u8], header: Header, backend: &Backend) -> Sent {
         match header.tag {
             tag::EXECUTE => {
                 self.incoming.marks.set(Marks::BATCH_OPEN);
                 self.pipeline.push(Owed::Execute);
+                let portal = Execute::parse(message).ok().map(|e| e.portal);
+                match portal.and_then(|name| self.names.portals.get(name).cloned()) {
+                    // Whether it may run was settled when it was parsed.
+                    Some(verdict) => {
+                        let _ = self.note_statement(&verdict, backend);
+                    }
+                    // A cursor of SQL's, or a statement that SQL prepared.
+                    None => self.incoming.marks.set(Marks::WROTE),
+                }
             }
             tag::FUNCTION_CALL => {
                 self.incoming.marks.set(Marks::WROTE);
@@ -353,13 +363,24 @@ impl Session {
                     }
                 }
                 Detail::ResetAll => self.settings.pending.push(Change::ResetAll),
-                Detail::DiscardAll => self.settings.pending.push(Change::DiscardAll),
-                Detail::DeallocateAll => self.settings.pending.push(Change::DeallocateAll),
+                Detail::DiscardAll => {
+                    let forgotten = self.forgotten(backend);
+                    self.settings.pending.push(Change::DiscardAll(forgotten));
+                }
+                Detail::DeallocateAll => {
+                    let forgotten = self.forgotten(backend);
+                    self.settings.pending.push(Change::DeallocateAll(forgotten));
+                }
                 Detail::RollbackTo if !self.settings.pending.is_empty() => self.settings.uncertain = true,
                 _ => {}
             }
         }
         Permit::Given
+    }
+
+    /// What a DISCARD ALL that goes on now will forget.
+    fn forgotten(&self, backend: &Backend) -> Forgotten {
+        Forgotten { serial: self.names.serial, mark: backend.known.mark() }
     }
 
     /// Would this let a read-only session write on the primary?

@@ -322,6 +322,10 @@ struct Names {
     /// Names whose ParseComplete has not been said yet, in order; empty for the unnamed one, `None` for one
     /// that will be refused; each with the number of its batch. They are lost with an error.
     unconfirmed: VecDeque<(u64, Option<Box<[u8]>>)>,
+    /// What the portals bound in this transaction do.
+    portals: HashMap<Box<[u8]>, Arc<Verdict>>,
+    /// Counts what was prepared.
+    serial: u64,
 }
 
 impl Names {
@@ -340,6 +344,24 @@ impl Names {
                 self.named.remove(&name);
             }
         }
+    }
+
+    /// A portal is made of the statement of this name.
+    fn bind(&mut self, portal: &[u8], statement: &[u8]) {
+        let prepared = if statement.is_empty() { self.unnamed.as_ref() } else { self.named.get(statement) };
+        match prepared.map(|p| Arc::clone(&p.verdict)) {
+            Some(verdict) if self.portals.len() < PREPARED_MAX => {
+                self.portals.insert(portal.into(), verdict);
+            }
+            // Unknown counts as a write when it is executed.
+            Some(_) | None => drop(self.portals.remove(portal)),
+        }
+    }
+
+    /// A DISCARD ALL or DEALLOCATE ALL was done after so much had been prepared.
+    fn forget_up_to(&mut self, serial: u64) {
+        self.named.retain(|_, prepared| prepared.serial > serial);
+        self.unnamed.take_if(|prepared| prepared.serial <= serial);
     }
 
     /// The statement that has this name for certain, once this batch has come so far: an error before that ends it.

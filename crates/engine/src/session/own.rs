@@ -139,11 +139,6 @@ impl Survey {
         let max_staleness = hints.max_staleness.as_deref().map(|s| duration(s).unwrap_or(Duration::ZERO));
         Wished { level, max_staleness }
     }
-
-    /// Does it only change settings that are tracked?
-    pub(super) fn is_setting(&self) -> bool {
-        self.why == sql::Why::Set && self.class == sql::Class::Reads
-    }
 }
 
 impl Session {

@@ -14,6 +14,15 @@ pub struct Tracked {
     entries: BTreeMap<String, String>,
 }
 
+/// Which prepared statements are gone: those from before the command was sent on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// The client's statements up to this serial.
+    pub serial: u64,
+    /// The backend's statements used up to this mark.
+    pub mark: u64,
+}
+
 /// One change to the tracked settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -32,9 +41,9 @@ pub enum Change {
     /// All settings are back at their defaults.
     ResetAll,
     /// As `ResetAll`; prepared statements and everything that pinned the session are gone too.
-    DiscardAll,
-    /// The session has no prepared statements any more.
-    DeallocateAll,
+    DiscardAll(Forgotten),
+    /// The session has none of its earlier prepared statements any more.
+    DeallocateAll(Forgotten),
 }
 
 impl Tracked {
@@ -57,8 +66,8 @@ impl Tracked {
                     next.entries.insert(name.clone(), text.clone());
                 }
             }
-            Change::ResetAll | Change::DiscardAll => next.entries.clone_from(&base.entries),
-            Change::Set { .. } | Change::DeallocateAll => {}
+            Change::ResetAll | Change::DiscardAll(_) => next.entries.clone_from(&base.entries),
+            Change::Set { .. } | Change::DeallocateAll(_) => {}
         }
         next
     }
@@ -73,8 +82,8 @@ impl Tracked {
             Change::Reset { name } => {
                 next.entries.remove(name);
             }
-            Change::ResetAll | Change::DiscardAll => next.entries.clear(),
-            Change::DeallocateAll => {}
+            Change::ResetAll | Change::DiscardAll(_) => next.entries.clear(),
+            Change::DeallocateAll(_) => {}
         }
         next
     }

@@ -74,6 +74,9 @@ impl Session {
     /// A transaction is over, well or not.
     fn settle_transaction(&mut self, failed: bool, cx: &mut Context<'_>, backend: &mut Backend) {
         cx.shared.events.push(Event::TransactionEnded);
+        if self.pipeline.is_empty() && !self.incoming.marks.has(Marks::BATCH_OPEN) {
+            self.names.portals.clear();
+        }
         self.local_wishes = None;
         if self.incoming.marks.has(Marks::WROTE) {
             // The mark was set when the write was sent on: another one may be behind this one in the pipeline.
@@ -103,13 +106,11 @@ impl Session {
         for change in changes {
             tracked = tracked.changed_over(&self.settings.base, change);
             applied = applied.changed(change);
-            if matches!(change, Change::DiscardAll | Change::DeallocateAll) {
-                backend.known.forget_all();
-                backend.unnamed = None;
-                self.names.named.clear();
-                self.names.unnamed = None;
+            if let Change::DiscardAll(forgotten) | Change::DeallocateAll(forgotten) = change {
+                backend.known.forget_up_to(forgotten.mark);
+                self.names.forget_up_to(forgotten.serial);
             }
-            if matches!(change, Change::DiscardAll) {
+            if matches!(change, Change::DiscardAll(_)) {
                 self.pin = None;
             }
         }

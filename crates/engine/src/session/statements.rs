@@ -37,6 +37,8 @@ pub struct Prepared {
     pub verdict: Arc<Verdict>,
     /// The memo's context and the catalogue's epoch for which the verdict holds.
     pub judged_for: (u64, u64),
+    /// Counts what the client has prepared, so that a DISCARD ALL forgets only what came before it.
+    pub serial: u64,
 }
 
 /// All statements that a worker's clients have prepared.
@@ -161,9 +163,14 @@ impl Known {
         self.by_id.entry(id).or_insert(Use { tick, state: State::Unsure }).state = State::Unsure;
     }
 
-    /// DISCARD ALL or DEALLOCATE ALL was done: the backend has none left.
-    pub fn forget_all(&mut self) {
-        self.by_id.clear();
+    /// How far the uses have come: a mark for [`Known::forget_up_to`].
+    pub fn mark(&self) -> u64 {
+        self.tick
+    }
+
+    /// DISCARD ALL or DEALLOCATE ALL was done when the uses had come so far: the backend has none left from before.
+    pub fn forget_up_to(&mut self, mark: u64) {
+        self.by_id.retain(|_, known| known.tick > mark);
     }
 
     /// How many it has.
