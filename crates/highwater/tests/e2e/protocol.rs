@@ -3,4 +3,5 @@
 mod copy;
 mod extended;
 mod hostile;
+mod random;
 mod startup;
