@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::harness::raw::{Raw, sqlstates};
+use crate::harness::raw::{Raw, close, flush, parse, run, sqlstates, sync, tags, values};
 use crate::harness::template::APP_PASSWORD;
 use crate::harness::{Cluster, Fixture, Router, Settings, direct, wait_for};
 
@@ -92,6 +92,28 @@ async fn while_replay_is_paused_a_writer_never_sees_the_old_row() {
     .await;
     // By then the replica has it all, so the reader sees it as well.
     assert_eq!(count(&reader).await, 30);
+}
+
+#[tokio::test]
+async fn what_is_flushed_first_in_a_pipeline_does_not_take_its_reads_to_a_stale_replica() {
+    let Some((cluster, router)) = start(Settings::default(), 1).await else { return };
+    cluster.replica().pause_replay().await;
+    let mut raw = Raw::login(router.port, "app", APP_PASSWORD, "app");
+    for (round, first) in
+        ["SET work_mem = '5MB'", "SELECT 1", "SHOW work_mem", "", "BEGIN READ ONLY"].iter().enumerate()
+    {
+        raw.query("INSERT INTO t VALUES (5, 'own')");
+        raw.send(&[parse("first", first), flush()].concat());
+        assert_eq!(tags(&raw.until(b'1')), "1");
+        raw.send(&[run("SELECT count(*) FROM t", &[]), close(b'S', "first"), sync()].concat());
+        let answer = raw.until_ready();
+        assert_eq!(values(&answer), [(round + 2).to_string()], "behind {first:?}: {answer:?}");
+        raw.send(
+            &[parse("first", first), run("SELECT count(*) FROM t", &[]), close(b'S', "first"), sync()]
+                .concat(),
+        );
+        assert_eq!(values(&raw.until_ready()), [(round + 2).to_string()], "behind {first:?}");
+    }
 }
 
 #[tokio::test]

@@ -207,6 +207,72 @@ async fn a_failed_parse_in_a_pipeline_harms_no_statement_around_it() {
 }
 
 #[tokio::test]
+async fn a_name_outlives_an_error_behind_its_parse() {
+    let mut raw = shared().await.raw();
+    raw.send(
+        &[
+            parse("kept", "SELECT 7 / ($1::int + (now() IS NULL)::int)"),
+            bind("", "kept", &[Some("0")]),
+            execute("", 0),
+            sync(),
+        ]
+        .concat(),
+    );
+    let answer = raw.until_ready();
+    assert_eq!((tags(&answer).as_str(), sqlstates(&answer)), ("1 2 E ZI", vec!["22012".to_owned()]));
+    for _ in 0..3 {
+        raw.send(&[bind("", "kept", &[Some("1")]), execute("", 0), sync()].concat());
+        let answer = raw.until_ready();
+        assert_eq!(values(&answer), ["7"], "{answer:?}");
+    }
+    raw.send(&[parse("kept_too", "SELECT 'too'"), describe(b'S', "never_made"), sync()].concat());
+    assert_eq!(tags(&raw.until_ready()), "1 E ZI");
+    raw.send(&[describe(b'S', "kept_too"), bind("", "kept_too", &[]), execute("", 0), sync()].concat());
+    let answer = raw.until_ready();
+    assert_eq!(tags(&answer), "t T 2 D C ZI", "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_failed_parse_of_the_unnamed_statement_leaves_none() {
+    let mut raw = shared().await.raw();
+    raw.send(
+        &[parse("", "SELECT 'first'"), sync(), parse("", "SELEC"), sync(), bind("", "", &[]), sync()]
+            .concat(),
+    );
+    assert_eq!(tags(&raw.until_ready()), "1 ZI");
+    assert_eq!(sqlstates(&raw.until_ready()), ["42601"]);
+    assert_eq!(sqlstates(&raw.until_ready()), ["26000"]);
+}
+
+#[tokio::test]
+async fn what_is_prepared_behind_discard_all_in_one_pipeline_is_there() {
+    let mut raw = shared().await.raw();
+    for _ in 0..2 {
+        let behind = [parse("d", "SELECT 'behind'"), bind("", "d", &[]), execute("", 0), sync()];
+        raw.send(&[run("DISCARD ALL", &[]), behind.concat()].concat());
+        let answer = raw.until_ready();
+        assert_eq!(tags(&answer), "1 2 n C 1 2 D C ZI", "{answer:?}");
+        raw.send(&[bind("", "d", &[]), execute("", 0), sync()].concat());
+        assert_eq!(values(&raw.until_ready()), ["behind"]);
+    }
+}
+
+#[tokio::test]
+async fn a_setting_holds_in_the_very_next_batch_of_whatever_kind() {
+    let mut raw = shared().await.raw();
+    for value in ["5MB", "6MB"] {
+        raw.query(&format!("SET work_mem = '{value}'"));
+        raw.send(&[close(b'S', "never_made"), sync()].concat());
+        assert_eq!(tags(&raw.until_ready()), "3 ZI");
+        let local = run("SELECT set_config('work_mem', '7MB', true)", &[]);
+        raw.send(&[run("SHOW work_mem", &[]), flush(), local, flush(), sync()].concat());
+        let answer = raw.until_ready();
+        assert_eq!(values(&answer), [value, "7MB"], "{answer:?}");
+        assert_eq!(raw.value("SHOW work_mem"), value);
+    }
+}
+
+#[tokio::test]
 async fn a_failed_parse_leaves_no_name_behind() {
     let mut raw = shared().await.raw();
     raw.send(&[parse("broken", "SELEC 1"), sync()].concat());
