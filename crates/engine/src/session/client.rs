@@ -13,6 +13,10 @@ use super::{
     Side, Step, Want, kind_of, side_of,
 };
 
+/// What is settled at ReadyForQuery, and so must be the only thing under way.
+pub(super) const SETTLED_ALONE: Effects =
+    Effects::SET.union(Effects::TRANSACTION).union(Effects::DISCARD).union(Effects::DEALLOCATE);
+
 /// What became of the message at the front of the input.
 pub(super) enum Progress {
     /// This many bytes are dealt with.
@@ -299,7 +303,8 @@ impl Session {
         if !starts || self.incoming.marks.has(Marks::BATCH_OPEN) {
             return None;
         }
-        if header.tag == tag::QUERY || header.tag == tag::PARSE || !self.route.own.is_empty() {
+        let looks = matches!(header.tag, tag::QUERY | tag::PARSE) || self.pin.is_some();
+        if looks || !self.route.own.is_empty() {
             let survey = match self.survey(input, cx) {
                 Outlook::NeedInput => return Some(Progress::Stop(Want::Input)),
                 Outlook::Request(survey) => survey,
@@ -309,6 +314,9 @@ impl Session {
                     return Some(Progress::Stop(Want::Answers));
                 }
                 return self.answer_locally(input, &survey, cx).map(Progress::Bytes);
+            }
+            if survey.effects.intersects(SETTLED_ALONE) && !self.pipeline.is_empty() {
+                return Some(Progress::Stop(Want::Answers));
             }
             self.note_pin(survey.effects);
         }
@@ -336,7 +344,7 @@ impl Session {
         };
         let plain = survey.effects.is_empty() && survey.hints.is_none() && survey.own == Own::None;
         let follows = match side {
-            Side::Primary => survey.own == Own::None,
+            Side::Primary => survey.own == Own::None && !survey.effects.intersects(SETTLED_ALONE),
             Side::Replica => {
                 plain && (survey.class == sql::Class::Reads || self.profile.mode == RouteMode::ReadOnly)
             }

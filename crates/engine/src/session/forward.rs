@@ -10,9 +10,9 @@ use wire::frontend::{Bind, Close, Describe, DescribeKind, Execute, Parse, Query}
 use crate::route::RouteMode;
 
 use super::backend::Backend;
-use super::client::Progress;
+use super::client::{Progress, SETTLED_ALONE};
 use super::owed::{Owed, Record};
-use super::parameters::{Change, Forgotten, same};
+use super::parameters::{Change, same};
 use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
 use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, PREPARED_MAX, Passing, Session, Side, Want};
 
@@ -72,7 +72,9 @@ impl Session {
 
     /// Keeps a message so that its request can run again, where that may be wanted.
     fn keep(&mut self, message: &[u8], header: Header, backend: &Backend) {
-        if backend.side == Side::Primary || !matches!(self.block, Block::None) || self.pin.is_some() {
+        // A pin that came with the request being kept does not end its keeping.
+        let pinned = self.pin.is_some() && !self.pipeline.is_held();
+        if backend.side == Side::Primary || !matches!(self.block, Block::None) || pinned {
             return;
         }
         if message.len() < header.total {
@@ -267,8 +269,9 @@ impl Session {
             return self.forward_malformed(Owed::Close);
         };
         if close.kind == DescribeKind::Statement && !close.name.is_empty() {
-            let ours = self.names.named.remove(close.name).is_some();
-            if ours || self.pin.is_none() {
+            let ours = self.names.named.remove(close.name);
+            if ours.is_some() || self.pin.is_none() {
+                self.names.closing.push_back(ours.map(|prepared| (close.name.into(), prepared)));
                 self.pipeline.push(Owed::CloseAnswered);
                 return Sent::Replaced;
             }
@@ -292,7 +295,7 @@ impl Session {
     }
 
     /// Execute, Flush, copy data and function calls go on as they are.
-    fn forward_plain(&mut self, message: &[u8], header: Header, backend: &Backend) -> Sent {
+    fn forward_plain(&mut self, message: &[u8], header: Header, backend: &mut Backend) -> Sent {
         match header.tag {
             tag::EXECUTE => {
                 self.incoming.marks.set(Marks::BATCH_OPEN);
@@ -330,7 +333,7 @@ impl Session {
     }
 
     /// Notes what a statement that goes on now leaves behind.
-    fn note_statement(&mut self, verdict: &Verdict, backend: &Backend) -> Permit {
+    fn note_statement(&mut self, verdict: &Verdict, backend: &mut Backend) -> Permit {
         if verdict.class != Class::Reads {
             self.incoming.marks.set(Marks::WROTE);
         }
@@ -341,9 +344,7 @@ impl Session {
             return Permit::Refused;
         }
         self.note_pin(verdict.effects);
-        if verdict.effects.intersects(
-            Effects::SET.union(Effects::TRANSACTION).union(Effects::DISCARD).union(Effects::DEALLOCATE),
-        ) {
+        if verdict.effects.intersects(SETTLED_ALONE) {
             self.incoming.marks.set(Marks::BARRIER);
         }
         for detail in &verdict.details {
@@ -364,23 +365,18 @@ impl Session {
                 }
                 Detail::ResetAll => self.settings.pending.push(Change::ResetAll),
                 Detail::DiscardAll => {
-                    let forgotten = self.forgotten(backend);
-                    self.settings.pending.push(Change::DiscardAll(forgotten));
+                    backend.known.doubt_all();
+                    self.settings.pending.push(Change::DiscardAll { serial: self.names.serial });
                 }
                 Detail::DeallocateAll => {
-                    let forgotten = self.forgotten(backend);
-                    self.settings.pending.push(Change::DeallocateAll(forgotten));
+                    backend.known.doubt_all();
+                    self.settings.pending.push(Change::DeallocateAll { serial: self.names.serial });
                 }
                 Detail::RollbackTo if !self.settings.pending.is_empty() => self.settings.uncertain = true,
                 _ => {}
             }
         }
         Permit::Given
-    }
-
-    /// What a DISCARD ALL that goes on now will forget.
-    fn forgotten(&self, backend: &Backend) -> Forgotten {
-        Forgotten { serial: self.names.serial, mark: backend.known.mark() }
     }
 
     /// Would this let a read-only session write on the primary?

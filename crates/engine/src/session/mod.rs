@@ -322,6 +322,8 @@ struct Names {
     /// Names whose ParseComplete has not been said yet, in order; empty for the unnamed one, `None` for one
     /// that will be refused; each with the number of its batch. They are lost with an error.
     unconfirmed: VecDeque<(u64, Option<Box<[u8]>>)>,
+    /// For each CloseComplete that we say ourselves and have not said yet: what it closes. An error before it gives that back.
+    closing: VecDeque<Option<(Box<[u8]>, Prepared)>>,
     /// What the portals bound in this transaction do.
     portals: HashMap<Box<[u8]>, Arc<Verdict>>,
     /// Counts what was prepared.
@@ -343,6 +345,20 @@ impl Names {
             } else {
                 self.named.remove(&name);
             }
+        }
+    }
+
+    /// The next CloseComplete of ours will not be said: the statement is still there.
+    fn reopen(&mut self) {
+        if let Some((name, prepared)) = self.closing.pop_front().flatten() {
+            self.named.entry(name).or_insert(prepared);
+        }
+    }
+
+    /// No CloseComplete of ours will be said for what was asked.
+    fn reopen_all(&mut self) {
+        while !self.closing.is_empty() {
+            self.reopen();
         }
     }
 

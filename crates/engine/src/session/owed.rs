@@ -105,6 +105,14 @@ impl Pipeline {
         self.owed.iter().any(|o| matches!(o, Owed::Query(_) | Owed::Execute | Owed::Sync(_)))
     }
 
+    /// Statements whose Parse or Close on the backend is unanswered.
+    pub(crate) fn prepared(&self) -> impl Iterator<Item = u64> + '_ {
+        self.owed.iter().filter_map(|owed| match *owed {
+            Owed::Parse { id, .. } | Owed::CloseHidden { id } => Some(id).filter(|&id| id != 0),
+            _ => None,
+        })
+    }
+
     /// Is every answer there?
     pub(crate) fn is_empty(&self) -> bool {
         self.owed.is_empty()

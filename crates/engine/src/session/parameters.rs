@@ -14,15 +14,6 @@ pub struct Tracked {
     entries: BTreeMap<String, String>,
 }
 
-/// Which prepared statements are gone: those from before the command was sent on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Forgotten {
-    /// The client's statements up to this serial.
-    pub serial: u64,
-    /// The backend's statements used up to this mark.
-    pub mark: u64,
-}
-
 /// One change to the tracked settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -41,9 +32,15 @@ pub enum Change {
     /// All settings are back at their defaults.
     ResetAll,
     /// As `ResetAll`; prepared statements and everything that pinned the session are gone too.
-    DiscardAll(Forgotten),
+    DiscardAll {
+        /// The client's statements up to this serial are gone.
+        serial: u64,
+    },
     /// The session has none of its earlier prepared statements any more.
-    DeallocateAll(Forgotten),
+    DeallocateAll {
+        /// The client's statements up to this serial are gone.
+        serial: u64,
+    },
 }
 
 impl Tracked {
@@ -66,8 +63,8 @@ impl Tracked {
                     next.entries.insert(name.clone(), text.clone());
                 }
             }
-            Change::ResetAll | Change::DiscardAll(_) => next.entries.clone_from(&base.entries),
-            Change::Set { .. } | Change::DeallocateAll(_) => {}
+            Change::ResetAll | Change::DiscardAll { .. } => next.entries.clone_from(&base.entries),
+            Change::Set { .. } | Change::DeallocateAll { .. } => {}
         }
         next
     }
@@ -82,8 +79,8 @@ impl Tracked {
             Change::Reset { name } => {
                 next.entries.remove(name);
             }
-            Change::ResetAll | Change::DiscardAll(_) => next.entries.clear(),
-            Change::DeallocateAll(_) => {}
+            Change::ResetAll | Change::DiscardAll { .. } => next.entries.clear(),
+            Change::DeallocateAll { .. } => {}
         }
         next
     }

@@ -47,7 +47,7 @@ impl Session {
                     Opening::Answer => self.pipeline.begun = true,
                     Opening::Wait => return Step { consumed: at, want: Want::Input },
                     Opening::Again { reason, learn, error_end } => {
-                        return self.run_again(input, at + error_end, (reason, learn), cx);
+                        return self.run_again(input, at + error_end, (reason, learn), cx, backend);
                     }
                 }
             }
@@ -253,7 +253,7 @@ impl Session {
 
     /// PostgreSQL answers nothing more up to the batch's Sync.
     fn fail_batch(&mut self, backend: &mut Backend) {
-        let mut parses = 0;
+        let (mut parses, mut closes) = (0, 0);
         self.pipeline.drop_to_sync(|lost| match lost {
             Owed::Parse { id, shown } => {
                 parses += usize::from(shown);
@@ -262,6 +262,7 @@ impl Session {
                 }
             }
             Owed::ParseAnswered => parses += 1,
+            Owed::CloseAnswered => closes += 1,
             Owed::CloseHidden { id } => backend.known.on_unanswered(id),
             Owed::Query(_)
             | Owed::Hidden
@@ -270,11 +271,13 @@ impl Session {
             | Owed::DescribePortal
             | Owed::Execute
             | Owed::Close
-            | Owed::CloseAnswered
             | Owed::CopyEnd
             | Owed::Sync(_) => {}
         });
         self.names.lose_unconfirmed(parses);
+        for _ in 0..closes {
+            self.names.reopen();
+        }
         backend.unnamed = None;
         if self.pipeline.is_empty() {
             self.incoming.marks.set(Marks::SKIPPING);
@@ -298,7 +301,10 @@ impl Session {
                     self.names.confirm();
                     cx.to_client.make(encode::parse_complete);
                 }
-                Some(Owed::CloseAnswered) => cx.to_client.make(encode::close_complete),
+                Some(Owed::CloseAnswered) => {
+                    self.names.closing.pop_front();
+                    cx.to_client.make(encode::close_complete);
+                }
                 Some(Owed::CopyEnd) => {}
                 Some(_) | None => return,
             }

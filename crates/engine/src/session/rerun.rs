@@ -85,8 +85,13 @@ impl Session {
         end: usize,
         why: (Reason, bool),
         cx: &mut Context<'_>,
+        backend: &mut Backend,
     ) -> Step {
         let (reason, learn) = why;
+        // What was prepared on the way to the error may be there or not.
+        for id in self.pipeline.prepared() {
+            backend.known.on_unanswered(id);
+        }
         let requests = self.pipeline.requests().count();
         if learn && let Some(record) = self.pipeline.requests().next() {
             cx.shared.learned.insert(record.shape);
@@ -111,6 +116,7 @@ impl Session {
     pub fn take_rerun(&mut self) -> Vec<u8> {
         let held = self.pipeline.take_held();
         self.names.lose_unconfirmed(usize::MAX);
+        self.names.reopen_all();
         self.incoming = Incoming::new();
         held
     }
@@ -183,6 +189,7 @@ impl Session {
         }
         self.incoming = incoming;
         self.names.lose_unconfirmed(usize::MAX);
+        self.names.reopen_all();
         self.settings.pending.clear();
         self.settings.uncertain = false;
         self.pipeline.reset();

@@ -106,11 +106,10 @@ impl Session {
         for change in changes {
             tracked = tracked.changed_over(&self.settings.base, change);
             applied = applied.changed(change);
-            if let Change::DiscardAll(forgotten) | Change::DeallocateAll(forgotten) = change {
-                backend.known.forget_up_to(forgotten.mark);
-                self.names.forget_up_to(forgotten.serial);
+            if let Change::DiscardAll { serial } | Change::DeallocateAll { serial } = change {
+                self.names.forget_up_to(*serial);
             }
-            if matches!(change, Change::DiscardAll(_)) {
+            if matches!(change, Change::DiscardAll { .. }) {
                 self.pin = None;
             }
         }

@@ -163,14 +163,11 @@ impl Known {
         self.by_id.entry(id).or_insert(Use { tick, state: State::Unsure }).state = State::Unsure;
     }
 
-    /// How far the uses have come: a mark for [`Known::forget_up_to`].
-    pub fn mark(&self) -> u64 {
-        self.tick
-    }
-
-    /// DISCARD ALL or DEALLOCATE ALL was done when the uses had come so far: the backend has none left from before.
-    pub fn forget_up_to(&mut self, mark: u64) {
-        self.by_id.retain(|_, known| known.tick > mark);
+    /// DISCARD ALL or DEALLOCATE ALL is on its way: whatever becomes of it, each statement may be gone.
+    pub fn doubt_all(&mut self) {
+        for known in self.by_id.values_mut() {
+            known.state = State::Unsure;
+        }
     }
 
     /// How many it has.
