@@ -14,6 +14,7 @@ pub mod backend;
 mod client;
 mod forward;
 mod local;
+mod names;
 mod owed;
 mod own;
 pub mod parameters;
@@ -27,7 +28,6 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,9 +48,10 @@ pub use pieces::{Piece, Pieces};
 pub use rerun::Learned;
 pub use survey::PINNING;
 
+use names::Names;
 use owed::Pipeline;
 use parameters::{Change, Tracked};
-use statements::{Prepared, Statements};
+use statements::Statements;
 
 /// Request bytes kept so that it can run again, and the most of a request that is looked at before it is routed.
 pub const HOLD_BYTES_MAX: usize = 64 << 10;
@@ -312,79 +313,6 @@ enum Passing {
     None,
     Forward(usize),
     Drop(usize),
-}
-
-/// The client's own names of its prepared statements.
-#[derive(Debug, Default)]
-struct Names {
-    named: HashMap<Box<[u8]>, Prepared>,
-    unnamed: Option<Prepared>,
-    /// Names whose ParseComplete has not been said yet, in order; empty for the unnamed one, `None` for one
-    /// that will be refused; each with the number of its batch. They are lost with an error.
-    unconfirmed: VecDeque<(u64, Option<Box<[u8]>>)>,
-    /// For each CloseComplete that we say ourselves and have not said yet: what it closes. An error before it gives that back.
-    closing: VecDeque<Option<(Box<[u8]>, Prepared)>>,
-    /// What the portals bound in this transaction do.
-    portals: HashMap<Box<[u8]>, Arc<Verdict>>,
-    /// Counts what was prepared.
-    serial: u64,
-}
-
-impl Names {
-    /// The next ParseComplete has been said.
-    fn confirm(&mut self) {
-        self.unconfirmed.pop_front();
-    }
-
-    /// The next ParseCompletes, so many, will not be said: those statements do not exist.
-    fn lose_unconfirmed(&mut self, count: usize) {
-        let count = count.min(self.unconfirmed.len());
-        for name in self.unconfirmed.drain(..count).filter_map(|(_, name)| name) {
-            if name.is_empty() {
-                self.unnamed = None;
-            } else {
-                self.named.remove(&name);
-            }
-        }
-    }
-
-    /// The next CloseComplete of ours will not be said: the statement is still there.
-    fn reopen(&mut self) {
-        if let Some((name, prepared)) = self.closing.pop_front().flatten() {
-            self.named.entry(name).or_insert(prepared);
-        }
-    }
-
-    /// No CloseComplete of ours will be said for what was asked.
-    fn reopen_all(&mut self) {
-        while !self.closing.is_empty() {
-            self.reopen();
-        }
-    }
-
-    /// A portal is made of the statement of this name.
-    fn bind(&mut self, portal: &[u8], statement: &[u8]) {
-        let prepared = if statement.is_empty() { self.unnamed.as_ref() } else { self.named.get(statement) };
-        match prepared.map(|p| Arc::clone(&p.verdict)) {
-            Some(verdict) if self.portals.len() < PREPARED_MAX => {
-                self.portals.insert(portal.into(), verdict);
-            }
-            // Unknown counts as a write when it is executed.
-            Some(_) | None => drop(self.portals.remove(portal)),
-        }
-    }
-
-    /// A DISCARD ALL or DEALLOCATE ALL was done after so much had been prepared.
-    fn forget_up_to(&mut self, serial: u64) {
-        self.named.retain(|_, prepared| prepared.serial > serial);
-        self.unnamed.take_if(|prepared| prepared.serial <= serial);
-    }
-
-    /// The statement that has this name for certain, once this batch has come so far: an error before that ends it.
-    fn taken(&self, name: &[u8], batch: u64) -> Option<Arc<statements::Statement>> {
-        let unsure = self.unconfirmed.iter().any(|(b, n)| *b != batch && n.as_deref() == Some(name));
-        self.named.get(name).filter(|_| !unsure).map(|p| Arc::clone(&p.statement))
-    }
 }
 
 /// Settings of the session and what is still undecided about them.
