@@ -164,13 +164,19 @@ async fn an_idle_primary_does_not_make_a_replica_stale() {
     let settings = Settings { max_staleness: "1s", ..Settings::default() };
     let Some((_cluster, router)) = start(settings, 1).await else { return };
     let client = router.connect("app").await;
+    // Three bounds long: were idleness taken for staleness, two thirds of the reads would be on the primary. A machine that
+    // gives the router no processor for a second makes it honestly unsure for a moment, no more.
     let begin = Instant::now();
-    let mut on_primary = 0;
+    let (mut on_primary, mut all) = (0_u32, 0_u32);
     while begin.elapsed() < Duration::from_secs(3) {
         count(&client).await;
+        all += 1;
         on_primary += u32::from(route(&client).await.0 == "primary");
     }
-    assert_eq!(on_primary, 0, "nothing was written, so the replica was fresh all the time");
+    assert!(
+        on_primary * 2 < all,
+        "nothing was written, so the replica was fresh: {on_primary} of {all} on the primary"
+    );
 }
 
 #[tokio::test]
