@@ -4,7 +4,7 @@
 
 use crate::fingerprint::Fingerprint;
 use crate::lexer::{Kind, Lexer, Token};
-use crate::name::{Chain, Folded};
+use crate::name::{self, Chain};
 
 /// A lexer with the words it reads.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl<'t> Cursor<'t> {
     /// A name, folded. Takes nothing when there is none.
     pub(crate) fn name(&mut self) -> Option<String> {
         let token = self.peek();
-        let name = Folded::new(self.text, token)?.as_str().to_owned();
+        let name = name::owned(self.text, token)?;
         self.next();
         Some(name)
     }

@@ -49,6 +49,22 @@ impl Folded {
     }
 }
 
+/// A name of any length, folded and cut as PostgreSQL does it (`downcase_truncate_identifier`).
+pub(crate) fn owned(text: &str, token: Token) -> Option<String> {
+    let written = &text[token.start..token.end];
+    let mut name = match token.kind {
+        Kind::Word => written.to_ascii_lowercase(),
+        Kind::QuotedWord => written[1..written.len() - 1].replace("\"\"", "\""),
+        _ => return None,
+    };
+    let mut length = name.len().min(NAME_BYTES_MAX);
+    while !name.is_char_boundary(length) {
+        length -= 1;
+    }
+    name.truncate(length);
+    Some(name)
+}
+
 /// The last two parts of a dotted name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {

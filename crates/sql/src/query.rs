@@ -63,6 +63,8 @@ enum FrameKind {
     Clause,
     /// The arguments of a function; ORDER BY ends their counting.
     Call { name: Chain, counting: bool },
+    /// The list of DISTINCT ON, after which an operand begins.
+    UniqueOn,
     /// The arguments of EXTRACT and its kin, in which FROM and FOR are no clauses.
     Special,
     /// `[`.
@@ -89,6 +91,10 @@ enum Before {
     Is,
     /// DISTINCT after IS: a FROM that follows begins no clause.
     Distinct,
+    /// DISTINCT that is not after IS.
+    Unique,
+    /// DISTINCT ON: the bracket that follows is no operand.
+    UniqueOn,
     /// LEFT, RIGHT, …
     JoinSide,
     /// A type that VARYING may follow.
@@ -118,6 +124,7 @@ impl Scan<'_, '_> {
                     self.before = Before::Operand
                 }
                 Kind::Operator => self.operator(token),
+                Kind::OpenParen if before == Before::UniqueOn => self.open(FrameKind::UniqueOn, lexer),
                 Kind::OpenParen => self.open(FrameKind::Clause, lexer),
                 Kind::OpenBracket => self.open(FrameKind::Bracket, lexer),
                 Kind::CloseParen => self.close(false),
@@ -166,6 +173,9 @@ impl Scan<'_, '_> {
             Role::Operator | Role::Within => self.name(lexer, token),
             Role::TypeOrFunction if next == b'(' => self.name(lexer, token),
             Role::Reserved if before == Before::Is && self.is(token, b"not") => self.before = Before::Is,
+            Role::Reserved if before == Before::Unique && self.is(token, b"on") => {
+                self.before = Before::UniqueOn
+            }
             Role::TypeOrFunction | Role::Reserved => {}
             Role::Syntax => self.syntax(lexer, token, FrameKind::Clause),
             Role::SpecialCall => self.syntax(lexer, token, FrameKind::Special),
@@ -177,7 +187,8 @@ impl Scan<'_, '_> {
             Role::JoinSide if next == b'(' => self.name(lexer, token),
             Role::JoinSide => self.before = Before::JoinSide,
             Role::Join => {
-                if next == b'(' && !matches!(before, Before::Operand | Before::JoinSide) {
+                let between = matches!(before, Before::Operand | Before::JoinSide);
+                if next == b'(' && !(between && self.frame().from == From::Inside) {
                     self.doubt(Why::Unsure);
                 }
                 self.from(From::Expected);
@@ -193,7 +204,7 @@ impl Scan<'_, '_> {
             }
             Role::Select => self.from(From::Outside),
             Role::Distinct if before == Before::Is => self.before = Before::Distinct,
-            Role::Distinct => {}
+            Role::Distinct => self.before = Before::Unique,
             Role::Lateral => {}
             Role::Into => self.into(lexer),
             Role::For => self.locking(lexer),
@@ -343,7 +354,9 @@ impl Scan<'_, '_> {
     fn open(&mut self, kind: FrameKind, lexer: &mut Lexer<'_>) {
         let from = match kind {
             FrameKind::Clause => self.frame().from,
-            FrameKind::Call { .. } | FrameKind::Special | FrameKind::Bracket => From::Outside,
+            FrameKind::Call { .. } | FrameKind::UniqueOn | FrameKind::Special | FrameKind::Bracket => {
+                From::Outside
+            }
         };
         // `FROM (a CROSS JOIN b)`: the tables go on inside; any other bracket starts afresh.
         let from = if from == From::Expected { From::Expected } else { From::Outside };
@@ -373,6 +386,9 @@ impl Scan<'_, '_> {
         }
         if matches!(frame.kind, FrameKind::Bracket) != bracket {
             self.doubt(Why::Unsure);
+        }
+        if matches!(frame.kind, FrameKind::UniqueOn) {
+            self.before = Before::Other;
         }
         if let FrameKind::Call { name, .. } = frame.kind {
             let arguments = if frame.empty { 0 } else { frame.commas + 1 };

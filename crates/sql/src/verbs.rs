@@ -255,7 +255,10 @@ impl Reader<'_, '_> {
         }
         match self.cursor.name() {
             Some(name) => self.prepare_as(name),
-            None => self.unparsed(),
+            None => {
+                self.effects |= Effects::PREPARE;
+                self.unparsed()
+            }
         }
     }
 
@@ -313,10 +316,11 @@ impl Reader<'_, '_> {
     /// DECLARE name … CURSOR … FOR query.
     fn declare(&mut self) -> Finding {
         self.cursor.next();
-        if self.cursor.name().is_none() {
+        // The name, which may be one in Unicode escapes.
+        if self.cursor.at_end() {
             return self.unparsed();
         }
-        let mut before = self.cursor.peek();
+        let mut before = self.cursor.next();
         loop {
             let token = self.cursor.peek();
             if token.kind != Kind::Word {

@@ -106,16 +106,9 @@ fn settings_keep_their_own_text_to_be_repeated() {
 
 #[test]
 fn a_search_path_stays_a_list_of_names() {
-    check("SET search_path = \"$user\", Public, 'My Schema', \"a\"\"b\"", &[]);
-    check(
-        "SET search_path = \"$user\", Public, 'My Schema'",
-        &[set(
-            "search_path",
-            Some("\"$user\", public, \"My Schema\""),
-            false,
-            "SET search_path = \"$user\", Public, 'My Schema'",
-        )],
-    );
+    let text = "SET search_path = \"$user\", Public, 'My Schema', \"a\"\"b\"";
+    let path = "\"$user\", public, \"My Schema\", \"a\"\"b\"";
+    check(text, &[set("search_path", Some(path), false, text)]);
     check("SET SCHEMA 'x'", &[set("search_path", Some("x"), false, "SET SCHEMA 'x'")]);
 }
 
