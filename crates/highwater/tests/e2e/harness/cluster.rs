@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::process::{POSTGRES_USER, Process, Signal, children, run, signal_pid};
-use super::template::{APP_PASSWORD, Installation, own, template};
+use super::template::{APP_PASSWORD, Installation, base, own, template};
 use super::{free_port, wait_for};
 
 /// How long a server may take to start, stop or catch up on a busy machine.
@@ -337,7 +337,7 @@ async fn try_connect_socket(socket: &Path, port: u16) -> Result<Client, tokio_po
 /// A new directory that PostgreSQL's user may write. Clears away what runs that were killed have left.
 fn new_home() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let base = std::env::temp_dir();
+    let base = base();
     for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix("hw-e2e-")?.split('-').next());
