@@ -127,6 +127,7 @@ impl Session {
         if n < header.total {
             self.incoming.passing = Passing::Drop(header.total - n);
         }
+        self.incoming.budget = self.incoming.budget.saturating_sub(n);
         Progress::Bytes(n)
     }
 
@@ -309,7 +310,7 @@ impl Session {
                 Outlook::NeedInput => return Some(Progress::Stop(Want::Input)),
                 Outlook::Request(survey) => survey,
             };
-            if survey.own != Own::None {
+            if survey.own != Own::None || self.frees_ours(&survey) {
                 if !self.pipeline.is_empty() {
                     return Some(Progress::Stop(Want::Answers));
                 }
@@ -344,7 +345,11 @@ impl Session {
         };
         let plain = survey.effects.is_empty() && survey.hints.is_none() && survey.own == Own::None;
         let follows = match side {
-            Side::Primary => survey.own == Own::None && !survey.effects.intersects(SETTLED_ALONE),
+            Side::Primary => {
+                survey.own == Own::None
+                    && !survey.effects.intersects(SETTLED_ALONE)
+                    && !self.frees_ours(&survey)
+            }
             Side::Replica => {
                 plain && (survey.class == sql::Class::Reads || self.profile.mode == RouteMode::ReadOnly)
             }

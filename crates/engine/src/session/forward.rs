@@ -19,6 +19,13 @@ use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, PREPARED_MAX, Passing,
 /// A name no backend has: binding to it makes PostgreSQL say that the statement does not exist.
 const NO_SUCH: &[u8] = b"hw_none";
 
+/// What the backend is told for a DEALLOCATE of a statement that only we know by the client's name. A statement of
+/// that name is made just before it runs, so that its outcome in an aborted block is PostgreSQL's.
+const DEALLOCATE_GONE: &[u8] = b"DEALLOCATE hw_gone";
+
+/// The name that `DEALLOCATE_GONE` frees.
+const GONE: &[u8] = b"hw_gone";
+
 /// What a read-only session is answered when it asks to write after all; PostgreSQL itself raises it, so that the
 /// state of the transaction is PostgreSQL's.
 const REFUSAL: &str = "DO $highwater$ BEGIN RAISE EXCEPTION USING ERRCODE = '25006', \
@@ -37,7 +44,9 @@ impl Session {
     ) -> Progress {
         let here = input.len() - at;
         let needed = match header.tag {
-            tag::COPY_DATA | tag::FUNCTION_CALL => 5,
+            tag::COPY_DATA => 5,
+            // Its function's OID.
+            tag::FUNCTION_CALL => 9.min(header.total),
             tag::QUERY if header.total > HOLD_BYTES_MAX => 5,
             tag::BIND => Self::looked_at(header.total),
             _ => header.total,
@@ -54,14 +63,17 @@ impl Session {
             tag::BIND => self.forward_bind(message, cx, backend),
             tag::DESCRIBE => self.forward_describe(message, cx, backend),
             tag::CLOSE => self.forward_close(message, cx),
-            tag::SYNC => self.forward_sync(),
+            tag::SYNC => self.forward_sync(backend),
+            tag::FUNCTION_CALL => self.forward_function_call(message, cx, backend),
             _ => self.forward_plain(message, header, backend),
         };
         if done == Sent::Unchanged {
             cx.to_backend.forward(input, at, at + n);
         }
         if n < header.total {
-            self.incoming.passing = Passing::Forward(header.total - n);
+            let left = header.total - n;
+            let goes_on = done == Sent::Unchanged || header.tag == tag::BIND;
+            self.incoming.passing = if goes_on { Passing::Forward(left) } else { Passing::Drop(left) };
         }
         self.incoming.budget = self.incoming.budget.saturating_sub(n);
         if header.tag == tag::FLUSH {
@@ -128,9 +140,12 @@ impl Session {
         let verdict = self.judge(parse.query, cx);
         let refused = self.forbids(&verdict, backend);
         let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
+        let rewritten = refused || self.deallocates_ours(&verdict);
         let (statement, verdict) = if refused {
             let refusal = cx.shared.statements.intern(REFUSAL.as_bytes(), &[0, 0]);
             (refusal, Arc::new(Verdict::bare(Class::Writes, Why::DoBlock)))
+        } else if rewritten {
+            (cx.shared.statements.intern(DEALLOCATE_GONE, &[0, 0]), verdict)
         } else {
             (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
         };
@@ -153,7 +168,7 @@ impl Session {
             backend.unnamed = Some(statement.id);
             self.pipeline.push(Owed::Parse { id: 0, shown: true });
             cx.shared.events.push(Event::ParseSent);
-            if !refused {
+            if !rewritten {
                 return Sent::Unchanged;
             }
             cx.to_backend.make(|out| write_parse(out, b"", &statement));
@@ -164,7 +179,7 @@ impl Session {
     }
 
     /// Remembers what the client calls this statement.
-    fn remember(&mut self, name: &[u8], prepared: Prepared) {
+    pub(super) fn remember(&mut self, name: &[u8], prepared: Prepared) {
         if name.is_empty() {
             self.names.unnamed = Some(prepared);
         } else if self.names.named.len() < PREPARED_MAX || self.names.named.contains_key(name) {
@@ -204,7 +219,16 @@ impl Session {
         };
         let total = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
         self.names.bind(portal, name);
-        let sent = match self.on_backend_as(name, cx, backend) {
+        let known_as = match self.prepared(name) {
+            // It may have been parsed where it was harmless.
+            Some(prepared) if self.forbids(&prepared.verdict, backend) => {
+                let refusal = cx.shared.statements.intern(REFUSAL.as_bytes(), &[0, 0]);
+                self.prepare(&refusal, false, cx, backend);
+                BackendName::Other(Some(refusal.id))
+            }
+            Some(_) | None => self.on_backend_as(name, cx, backend),
+        };
+        let sent = match known_as {
             BackendName::AsIs => Sent::Unchanged,
             BackendName::Other(id) => {
                 let new = id.map_or(backend_name(0), backend_name);
@@ -240,14 +264,22 @@ impl Session {
         sent
     }
 
+    /// The client's statement of this name.
+    pub(super) fn prepared(&self, name: &[u8]) -> Option<Prepared> {
+        let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
+        prepared.cloned()
+    }
+
     /// Under which name the backend has (or after this call will have) the client's statement.
     fn on_backend_as(&mut self, name: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> BackendName {
-        let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
-        let Some(prepared) = prepared.cloned() else {
+        let Some(prepared) = self.prepared(name) else {
             // SQL PREPARE makes names on a pinned backend; our own prefix and the unnamed one are never guessed at.
             let reserved = name.is_empty() || name.starts_with(PREFIX.as_bytes());
             return if reserved { BackendName::Other(None) } else { BackendName::AsIs };
         };
+        if *prepared.statement.text == *DEALLOCATE_GONE {
+            self.make_gone(cx);
+        }
         if name.is_empty() {
             let statement = &prepared.statement;
             if backend.unnamed == Some(statement.id) {
@@ -282,7 +314,9 @@ impl Session {
         Sent::Unchanged
     }
 
-    fn forward_sync(&mut self) -> Sent {
+    fn forward_sync(&mut self, backend: &mut Backend) -> Sent {
+        // Which unnamed statement the backend has is certain only within a batch: after an error, Parse is skipped.
+        backend.unnamed = None;
         let marks = &mut self.incoming.marks;
         marks.clear(Marks::SKIPPING);
         // PostgreSQL ignores a Sync while it waits for COPY data.
@@ -294,7 +328,24 @@ impl Session {
         Sent::Unchanged
     }
 
-    /// Execute, Flush, copy data and function calls go on as they are.
+    /// A function called by its number may do anything with the session, `set_config` included.
+    fn forward_function_call(&mut self, message: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> Sent {
+        self.incoming.marks.set(Marks::WROTE);
+        self.pipeline.push(Owed::Query(self.record()));
+        let function = message.get(5..9).and_then(|oid| oid.try_into().ok()).map_or(0, u32::from_be_bytes);
+        if LARGE_OBJECT_FUNCTIONS.contains(&function) {
+            return Sent::Unchanged;
+        }
+        if self.profile.mode == RouteMode::ReadOnly && backend.side == Side::Primary {
+            backend.unnamed = None;
+            cx.to_backend.make(|out| encode::query(out, REFUSAL).expect("our own text has no zero byte"));
+            return Sent::Replaced;
+        }
+        self.note_pin(Effects::UNTRACKED_STATE);
+        Sent::Unchanged
+    }
+
+    /// Execute, Flush and copy data go on as they are.
     fn forward_plain(&mut self, message: &[u8], header: Header, backend: &mut Backend) -> Sent {
         match header.tag {
             tag::EXECUTE => {
@@ -310,14 +361,10 @@ impl Session {
                     None => self.incoming.marks.set(Marks::WROTE),
                 }
             }
-            tag::FUNCTION_CALL => {
-                self.incoming.marks.set(Marks::WROTE);
-                self.pipeline.push(Owed::Query(self.record()));
-            }
             tag::COPY_DONE | tag::COPY_FAIL => {
                 if self.incoming.marks.has(Marks::COPYING) {
                     self.incoming.marks.clear(Marks::COPYING);
-                } else {
+                } else if !self.pipeline.is_empty() {
                     self.pipeline.push(Owed::CopyEnd);
                 }
             }
@@ -337,11 +384,14 @@ impl Session {
         if verdict.class != Class::Reads {
             self.incoming.marks.set(Marks::WROTE);
         }
+        if self.forbids(verdict, backend) {
+            return Permit::Refused;
+        }
         if verdict.effects.is_empty() {
             return Permit::Given;
         }
-        if self.forbids(verdict, backend) {
-            return Permit::Refused;
+        if undecidable(verdict) {
+            self.note_pin(Effects::UNTRACKED_STATE);
         }
         self.note_pin(verdict.effects);
         if verdict.effects.intersects(SETTLED_ALONE) {
@@ -368,10 +418,13 @@ impl Session {
                     backend.known.doubt_all();
                     self.settings.pending.push(Change::DiscardAll { serial: self.names.serial });
                 }
+                // A rollback does not bring them back.
                 Detail::DeallocateAll => {
+                    self.names.forget_up_to(self.names.serial);
                     backend.known.doubt_all();
                     self.settings.pending.push(Change::DeallocateAll { serial: self.names.serial });
                 }
+                Detail::Deallocate { name } => self.note_deallocate(name.as_bytes(), backend),
                 Detail::RollbackTo if !self.settings.pending.is_empty() => self.settings.uncertain = true,
                 _ => {}
             }
@@ -379,12 +432,41 @@ impl Session {
         Permit::Given
     }
 
+    /// Does it free a statement that the client has prepared by the protocol?
+    pub(super) fn deallocates_ours(&self, verdict: &Verdict) -> bool {
+        matches!(verdict.details.as_slice(), [Detail::Deallocate { name }]
+            if verdict.statements == 1 && self.names.named.contains_key(name.as_bytes()))
+    }
+
+    /// Makes the statement that `DEALLOCATE_GONE` frees.
+    fn make_gone(&mut self, cx: &mut Context<'_>) {
+        cx.to_backend.make(|out| {
+            encode::close(out, DescribeKind::Statement, GONE).expect("a short name");
+            encode::parse(out, GONE, b"", &[0, 0]).expect("a short name");
+        });
+        self.pipeline.push(Owed::CloseHidden { id: 0 });
+        self.pipeline.push(Owed::Parse { id: 0, shown: false });
+    }
+
+    /// DEALLOCATE of one name goes on.
+    fn note_deallocate(&mut self, name: &[u8], backend: &mut Backend) {
+        if self.names.named.remove(name).is_none() && name.starts_with(PREFIX.as_bytes()) {
+            // It may have been another session's.
+            backend.spent = true;
+        }
+    }
+
     /// Would this let a read-only session write on the primary?
     fn forbids(&self, verdict: &Verdict, backend: &Backend) -> bool {
-        if self.profile.mode != RouteMode::ReadOnly
-            || backend.side == Side::Replica
-            || verdict.effects.is_empty()
-        {
+        if self.profile.mode != RouteMode::ReadOnly || backend.side == Side::Replica {
+            return false;
+        }
+        // Until the settings are brought into line again, a new transaction could write.
+        let reset = |change: &Change| matches!(change, Change::ResetAll | Change::DiscardAll { .. });
+        if self.settings.pending.iter().any(reset) && verdict.class != Class::Reads {
+            return true;
+        }
+        if verdict.effects.is_empty() {
             return false;
         }
         verdict.effects.contains(Effects::UNTRACKED_STATE)
@@ -393,7 +475,7 @@ impl Session {
                 Detail::SetTransaction { read_only, .. }
                 | Detail::SetSessionCharacteristics { read_only } => *read_only == Some(false),
                 Detail::Set { name, .. } => name.ends_with("transaction_read_only"),
-                Detail::ResetAll | Detail::DiscardAll => self.pin.is_some(),
+                Detail::ResetAll | Detail::DiscardAll => self.pin.is_some() || verdict.statements > 1,
                 _ => false,
             })
     }
@@ -425,6 +507,24 @@ impl Session {
             self.pipeline.push(Owed::Hidden);
         }
     }
+}
+
+/// Functions of large objects that drivers call by number (`lo_*`, `loread`, `lowrite`); they leave nothing behind
+/// in the session. From PostgreSQL's `pg_proc.dat`.
+const LARGE_OBJECT_FUNCTIONS: [u32; 13] =
+    [715, 764, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171];
+
+/// Do its settings and its ends of transactions stand in one message, so that one outcome does not tell which hold?
+fn undecidable(verdict: &Verdict) -> bool {
+    let sets = |d: &Detail| {
+        matches!(
+            d,
+            Detail::Set { local: false, .. } | Detail::SetSessionCharacteristics { .. } | Detail::ResetAll
+        )
+    };
+    verdict.statements > 1
+        && verdict.effects.contains(Effects::TRANSACTION)
+        && verdict.details.iter().any(sets)
 }
 
 /// How a message went on.

@@ -3,15 +3,21 @@
 use sql::{Detail, Effects, Verdict};
 use wire::encode::{self, ErrorReply, Severity};
 use wire::frame::{self, FrameError, tag::client as tag};
+use wire::frontend::{Bind, Describe, DescribeKind, Parse};
 use wire::sqlstate::SqlState;
+use wire::status::TransactionStatus;
 
 use crate::route::{Reason, RouteMode};
 
+use super::statements::Prepared;
 use super::survey::{Own, Survey};
 use super::{Block, Context, Deferred, Event, Marks, Session, Step, Want};
 
 /// What a session of the read-only database name is told when it asks to write after all.
 const READ_ONLY_NAME: &str = "this database name is read-only: the session cannot be made to write";
+
+/// PostgreSQL's own words.
+const ABORTED: &str = "current transaction is aborted, commands ignored until end of transaction block";
 
 impl Session {
     /// Answers the request here, if it can be. Returns how much of the input that deals with.
@@ -23,6 +29,9 @@ impl Session {
     ) -> Option<usize> {
         if let Block::Lost { told } = self.block {
             return Some(self.answer_in_lost_block(input, survey, told, cx));
+        }
+        if self.frees_ours(survey) {
+            return Some(self.answer_deallocate(input, survey, cx));
         }
         match survey.own {
             Own::Whole => return Some(self.answer_own(input, survey, cx)),
@@ -121,26 +130,18 @@ impl Session {
         told: bool,
         cx: &mut Context<'_>,
     ) -> usize {
-        let ends = survey.effects.contains(Effects::TRANSACTION)
-            && survey.simple.as_ref().is_some_and(|v| {
-                matches!(v.details.as_slice(), [Detail::Rollback { .. } | Detail::Commit { .. }])
-            });
-        if ends {
+        if survey.simple.as_ref().is_some_and(|v| ends_block(v)) {
             self.block = Block::None;
             self.local_wishes = None;
             self.answer_command("ROLLBACK", cx);
             return survey.bytes;
         }
-        if survey.simple.is_none() && input.first() == Some(&tag::SYNC) {
-            self.answer_ready(cx);
-            return survey.bytes;
+        if survey.ends {
+            return self.answer_end_of_lost_block(input, survey, cx);
         }
         self.block = Block::Lost { told: true };
         let (code, message) = if told {
-            (
-                SqlState::IN_FAILED_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            )
+            (SqlState::IN_FAILED_TRANSACTION, ABORTED)
         } else {
             (
                 SqlState::SERIALIZATION_FAILURE,
@@ -148,6 +149,93 @@ impl Session {
             )
         };
         self.refuse_request(input, code, message, cx)
+    }
+
+    /// The block's end in an extended request, message by message up to its Execute.
+    fn answer_end_of_lost_block(&mut self, input: &[u8], survey: &Survey, cx: &mut Context<'_>) -> usize {
+        let mut at = 0;
+        while at < survey.bytes {
+            let Ok(Some(header)) = frame::header(&input[at..]) else { break };
+            let Some(message) = input.get(at..at + header.total) else { break };
+            match self.answer_end_message(header.tag, message, cx) {
+                Some(End::Later) => at += header.total,
+                Some(End::Now) => return at + header.total,
+                None => {
+                    self.refuse(SqlState::IN_FAILED_TRANSACTION, ABORTED, cx);
+                    self.incoming.marks.set(Marks::SKIPPING);
+                    break;
+                }
+            }
+        }
+        at
+    }
+
+    /// One message of it; `None`: it has no place in an aborted block.
+    fn answer_end_message(&mut self, received: u8, message: &[u8], cx: &mut Context<'_>) -> Option<End> {
+        match received {
+            tag::PARSE => {
+                let parse = Parse::parse(message).ok()?;
+                let verdict = self.judge(parse.query, cx);
+                if !ends_block(&verdict) {
+                    return None;
+                }
+                let statement = cx.shared.statements.intern(parse.query, parse.parameter_types);
+                let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
+                self.names.serial += 1;
+                let serial = self.names.serial;
+                self.remember(parse.name, Prepared { statement, verdict, judged_for, serial });
+                cx.to_client.make(encode::parse_complete);
+            }
+            tag::BIND => {
+                let name = Bind::parse(message).ok()?.statement;
+                if !self.prepared(name).is_some_and(|p| ends_block(&p.verdict)) {
+                    return None;
+                }
+                cx.to_client.make(encode::bind_complete);
+            }
+            tag::DESCRIBE => {
+                if Describe::parse(message).ok()?.kind == DescribeKind::Statement {
+                    cx.to_client.make(|out| encode::parameter_description(out, &[]).expect("no parameters"));
+                }
+                cx.to_client.make(encode::no_data);
+            }
+            tag::EXECUTE => {
+                self.block = Block::None;
+                self.local_wishes = None;
+                cx.shared.events.push(Event::Decided(Reason::Local));
+                cx.to_client.make(|out| encode::command_complete(out, "ROLLBACK"));
+                return Some(End::Now);
+            }
+            tag::SYNC => self.answer_ready(cx),
+            tag::FLUSH => {}
+            _ => return None,
+        }
+        Some(End::Later)
+    }
+
+    /// Does the request free statements of which only we know, and nothing else?
+    pub(super) fn frees_ours(&self, survey: &Survey) -> bool {
+        survey.simple.as_ref().is_some_and(|verdict| {
+            self.deallocates_ours(verdict)
+                || (self.pin.is_none() && matches!(verdict.details.as_slice(), [Detail::DeallocateAll]))
+                    && verdict.statements == 1
+        })
+    }
+
+    /// DEALLOCATE of statements that backends know by other names.
+    fn answer_deallocate(&mut self, input: &[u8], survey: &Survey, cx: &mut Context<'_>) -> usize {
+        if self.status() == TransactionStatus::Failed {
+            return self.refuse_request(input, SqlState::IN_FAILED_TRANSACTION, ABORTED, cx);
+        }
+        let verdict = survey.simple.as_ref().map(|v| v.details.as_slice());
+        if let Some([Detail::Deallocate { name }]) = verdict {
+            self.names.named.remove(name.as_bytes());
+            self.answer_command("DEALLOCATE", cx);
+        } else {
+            self.names.named.clear();
+            self.answer_command("DEALLOCATE ALL", cx);
+        }
+        survey.bytes
     }
 
     /// Refuses the request at the front of the input, whole: up to its Sync, now or when it comes.
@@ -204,6 +292,21 @@ impl Session {
         debug_assert_eq!(want, Want::Close);
         Step { consumed, want }
     }
+}
+
+/// How far the answer to the end of a lost block is.
+enum End {
+    /// More messages belong to it.
+    Later,
+    /// The block is over.
+    Now,
+}
+
+/// Is it COMMIT or ROLLBACK, and nothing else?
+pub(super) fn ends_block(verdict: &Verdict) -> bool {
+    verdict.effects.contains(Effects::TRANSACTION)
+        && verdict.statements == 1
+        && matches!(verdict.details.as_slice(), [Detail::Rollback { .. } | Detail::Commit { .. }])
 }
 
 /// Is the first word of this Query START?

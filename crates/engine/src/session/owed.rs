@@ -77,6 +77,8 @@ pub(crate) struct Pipeline {
     pub(crate) failed: bool,
     /// Part of the answer at the front has gone to the client.
     pub(crate) begun: bool,
+    /// A portal was made since all was answered.
+    bound: bool,
     /// Syncs sent on: tells batches apart.
     pub(crate) batch: u64,
     /// Bytes of a long backend message that still go to the client, or are dropped.
@@ -93,6 +95,7 @@ impl Default for Pipeline {
             keeping: Keeping::All,
             failed: false,
             begun: false,
+            bound: false,
             batch: 0,
             passing: super::Passing::None,
         }
@@ -125,6 +128,7 @@ impl Pipeline {
 
     /// One more answer is due.
     pub(crate) fn push(&mut self, owed: Owed) {
+        self.bound |= owed == Owed::Bind;
         self.owed.push_back(owed);
     }
 
@@ -212,6 +216,7 @@ impl Pipeline {
             self.held.drain(..bytes);
         }
         if self.owed.is_empty() {
+            self.bound = false;
             self.clear_held();
         }
     }
@@ -220,6 +225,10 @@ impl Pipeline {
     pub(crate) fn settle_part(&mut self) {
         self.begun = false;
         self.clear_held();
+        if self.bound {
+            // What follows may use a portal that only this backend has.
+            self.keeping = Keeping::Nothing;
+        }
     }
 
     fn clear_held(&mut self) {
@@ -231,6 +240,11 @@ impl Pipeline {
         self.held_requests.clear();
         self.open_bytes = 0;
         self.keeping = Keeping::All;
+    }
+
+    /// Has a Sync been sent whose ReadyForQuery is due?
+    pub(crate) fn awaits_sync(&self) -> bool {
+        self.owed.iter().any(|o| matches!(o, Owed::Sync(_)))
     }
 
     /// Are the messages of everything unanswered kept, so that they could run again?
@@ -251,6 +265,7 @@ impl Pipeline {
         self.failed = false;
         self.begun = false;
         self.passing = super::Passing::None;
+        self.bound = false;
         self.clear_held();
     }
 

@@ -125,10 +125,10 @@ impl Session {
         }
         match header.tag {
             tag::COMMAND_COMPLETE => self.note_command(message),
-            tag::COPY_IN => match self.pipeline.on_copy_in() {
-                CopyInput::Running => self.incoming.marks.set(Marks::COPYING),
-                CopyInput::Ended => self.incoming.marks.clear(Marks::COPYING),
-            },
+            tag::COPY_IN => {
+                let input = self.pipeline.on_copy_in();
+                self.on_copy_in(front, input);
+            }
             _ => {}
         }
         cx.to_client.forward(input, at, at + n);
@@ -140,6 +140,18 @@ impl Session {
             self.pipeline.settle_part();
         }
         None
+    }
+
+    /// COPY FROM STDIN has begun. The Sync sent with its Execute does not count, so the batch is open again
+    /// unless another one was sent behind the data.
+    fn on_copy_in(&mut self, front: Owed, input: CopyInput) {
+        match input {
+            CopyInput::Running => self.incoming.marks.set(Marks::COPYING),
+            CopyInput::Ended => self.incoming.marks.clear(Marks::COPYING),
+        }
+        if front == Owed::Execute && !self.pipeline.awaits_sync() {
+            self.incoming.marks.set(Marks::BATCH_OPEN);
+        }
     }
 
     /// An answer to something we slipped in.
@@ -263,7 +275,7 @@ impl Session {
             }
             Owed::ParseAnswered => parses += 1,
             Owed::CloseAnswered => closes += 1,
-            Owed::CloseHidden { id } => backend.known.on_unanswered(id),
+            Owed::CloseHidden { id } if id != 0 => backend.known.on_unanswered(id),
             Owed::Query(_)
             | Owed::Hidden
             | Owed::Bind
@@ -271,6 +283,7 @@ impl Session {
             | Owed::DescribePortal
             | Owed::Execute
             | Owed::Close
+            | Owed::CloseHidden { .. }
             | Owed::CopyEnd
             | Owed::Sync(_) => {}
         });

@@ -12,9 +12,8 @@ use wire::sqlstate::SqlState;
 use crate::route::{Reason, RouteMode};
 
 use super::backend::Backend;
-use super::owed::Owed;
 use super::relay::Opening;
-use super::{Block, Context, Event, Incoming, Lease, Marks, Session, Side, Step, Want};
+use super::{Block, Context, Event, Incoming, Lease, Marks, Passing, Session, Side, Step, Want};
 
 /// Shapes remembered after a refusal.
 const LEARNED_MAX: usize = 4096;
@@ -92,6 +91,7 @@ impl Session {
         for id in self.pipeline.prepared() {
             backend.known.on_unanswered(id);
         }
+        backend.unnamed = None;
         let requests = self.pipeline.requests().count();
         if learn && let Some(record) = self.pipeline.requests().next() {
             cx.shared.learned.insert(record.shape);
@@ -123,6 +123,9 @@ impl Session {
 
     /// The held backend is gone, without having been asked to go.
     pub fn on_backend_lost(&mut self, cx: &mut Context<'_>, backend: &Backend) -> Want {
+        if self.is_inside_answer() {
+            return Want::Close;
+        }
         if let Some(pin) = self.pin {
             let message = format!("the node was lost, and with it {} of this session", pin.what);
             return self.end_fatally(SqlState::ADMIN_SHUTDOWN, &message, cx);
@@ -152,7 +155,8 @@ impl Session {
         let in_block = matches!(self.block, Block::Open { .. });
         let wrote = self.incoming.marks.has(Marks::WROTE);
         let batch_open = self.incoming.marks.has(Marks::BATCH_OPEN);
-        let waiting = !self.pipeline.is_empty() || batch_open;
+        // A request of which only our own opening was sent is still in the client's input, and gets its answer there.
+        let waiting = self.pipeline.requests().next().is_some() || batch_open;
         self.block = match (in_block, waiting) {
             (true, told) => Block::Lost { told },
             (false, _) => Block::None,
@@ -178,14 +182,16 @@ impl Session {
             self.answer_ready(cx);
         }
         let mut incoming = Incoming::new();
+        // A message that has come in part is over for the backend, but its rest is still to come.
+        incoming.passing = match self.incoming.passing {
+            Passing::None => Passing::None,
+            Passing::Forward(left) | Passing::Drop(left) => Passing::Drop(left),
+        };
         if batch_open {
             if !failed {
                 self.refuse(code, message, cx);
             }
             incoming.marks.set(Marks::SKIPPING);
-        } else if ends == 0 && self.pipeline.front().is_some_and(|o| matches!(o, Owed::Hidden)) {
-            self.refuse(code, message, cx);
-            self.answer_ready(cx);
         }
         self.incoming = incoming;
         self.names.lose_unconfirmed(usize::MAX);
@@ -195,9 +201,17 @@ impl Session {
         self.pipeline.reset();
     }
 
+    /// Has the client got part of a message whose rest is still to come? Nothing we say then would be understood.
+    fn is_inside_answer(&self) -> bool {
+        matches!(self.pipeline.passing, Passing::Forward(_))
+    }
+
     /// Ends the conversation with a FATAL error.
     pub fn end_fatally(&mut self, code: SqlState, message: &str, cx: &mut Context<'_>) -> Want {
         cx.shared.events.push(Event::OwnError(code));
+        if self.is_inside_answer() {
+            return Want::Close;
+        }
         cx.to_client.make(|out| {
             let error = encode::ErrorReply {
                 severity: encode::Severity::Fatal,

@@ -43,9 +43,12 @@ impl Session {
             let read = ReadFrom { node: backend.node, incarnation: backend.incarnation, at: cx.now };
             self.watermark.on_replica_read(read);
         }
+        // No message of the backend's may come any more to say it with.
+        self.say_answered(cx);
         if !self.pipeline.is_empty() {
             return None;
         }
+        self.pipeline.settle_part();
         self.incoming.marks.clear(Marks::BARRIER);
         self.pipeline.shrink();
         self.after_last_answer(status)

@@ -152,7 +152,9 @@ impl Known {
 
     /// ParseComplete came for this statement.
     pub fn on_parsed(&mut self, id: u64) {
-        if let Some(known) = self.by_id.get_mut(&id) {
+        if let Some(known) = self.by_id.get_mut(&id)
+            && matches!(known.state, State::Parsing { .. })
+        {
             known.state = State::Ready;
         }
     }

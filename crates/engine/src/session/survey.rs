@@ -38,6 +38,8 @@ pub(super) struct Survey {
     pub(super) hints: Option<sql::Hints>,
     /// A transaction it opens, as far as said: `Some(read only?)`.
     pub(super) begins: Option<Option<bool>>,
+    /// Its first statement ends a transaction block.
+    pub(super) ends: bool,
     /// It concerns our own settings, all of it (`Whole`) or part of it.
     pub(super) own: Own,
     /// For a lone simple statement: its verdict.
@@ -74,6 +76,7 @@ impl Survey {
             shape: 0,
             hints: None,
             begins: None,
+            ends: false,
             own: Own::None,
             simple: None,
         }
@@ -92,6 +95,7 @@ impl Survey {
         }
         if first {
             self.shape = verdict.shape;
+            self.ends = super::local::ends_block(verdict);
         }
         self.effects |= verdict.effects;
         self.rerunnable &= verdict.rerunnable;

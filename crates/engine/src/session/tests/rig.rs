@@ -221,7 +221,7 @@ impl Rig {
                     self.pump_client(made);
                 }
             }
-            if self.backend_input.is_empty() {
+            if self.closed || self.backend_input.is_empty() {
                 return;
             }
         }
