@@ -178,6 +178,11 @@ impl Raw {
         }
     }
 
+    /// From now on a read that takes longer than this fails.
+    pub(crate) fn patience(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).expect("a socket takes a timeout");
+    }
+
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");

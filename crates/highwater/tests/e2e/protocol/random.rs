@@ -2,6 +2,8 @@
 //!
 //! A conversation is a seed, so a failure can be repeated: `HIGHWATER_TEST_SEED=<seed>` runs that one alone.
 
+use std::time::Duration;
+
 use crate::harness::raw::{
     Message, Raw, bind, close, cstring, describe, execute, flush, frame, parse, query, sync, tags,
 };
@@ -226,6 +228,7 @@ fn converse(seed: u64, manners: Manners, ports: [u16; 2], tables: [&str; 2]) -> 
     let mut dice = Dice(seed);
     let mut ends = ports.map(|port| Raw::login(port, "app", APP_PASSWORD, "app"));
     for (raw, table) in ends.iter_mut().zip(tables) {
+        raw.patience(Duration::from_secs(15));
         raw.query(&format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (id serial, word text)"));
     }
     let mut told = String::new();
