@@ -421,7 +421,13 @@ proptest! {
         if request.mode == RouteMode::Auto {
             prop_assert!(!request.pins);
         }
-        prop_assert_eq!(reason, if in_block { Reason::ReadOnlyTransaction } else { Reason::FreshReplica });
+        let setting = request.transaction == TransactionKind::None && request.why == Why::Set;
+        let granted = match (in_block, setting) {
+            (true, _) => Reason::ReadOnlyTransaction,
+            (false, true) => Reason::SessionSetting,
+            (false, false) => Reason::FreshReplica,
+        };
+        prop_assert_eq!(reason, granted);
     }
 
     #[test]
