@@ -7,7 +7,7 @@ use wire::sqlstate::SqlState;
 use crate::route::{self, Decision, Reason, Request, RouteMode, Target, TransactionKind};
 
 use super::backend::Backend;
-use super::survey::{Outlook, Own, Survey};
+use super::survey::{Certainty, Outlook, Own, Survey};
 use super::{
     Block, Context, Current, Event, HOLD_BYTES_MAX, Lease, Marks, PARSE_BYTES_MAX, Passing, Pin, Session,
     Side, Step, Want, kind_of, side_of,
@@ -304,7 +304,9 @@ impl Session {
         if !starts || self.incoming.marks.has(Marks::BATCH_OPEN) {
             return None;
         }
-        let looks = matches!(header.tag, tag::QUERY | tag::PARSE) || self.pin.is_some();
+        let looks = matches!(header.tag, tag::QUERY | tag::PARSE)
+            || self.pin.is_some()
+            || self.names.has_unconfirmed();
         if looks || !self.route.own.is_empty() {
             let survey = match self.survey(input, cx) {
                 Outlook::NeedInput => return Some(Progress::Stop(Want::Input)),
@@ -316,7 +318,8 @@ impl Session {
                 }
                 return self.answer_locally(input, &survey, cx).map(Progress::Bytes);
             }
-            if survey.effects.intersects(SETTLED_ALONE) && !self.pipeline.is_empty() {
+            let unsure = survey.names == Certainty::Unsure;
+            if (unsure || survey.effects.intersects(SETTLED_ALONE)) && !self.pipeline.is_empty() {
                 return Some(Progress::Stop(Want::Answers));
             }
             self.note_pin(survey.effects);
@@ -354,7 +357,8 @@ impl Session {
                 plain && (survey.class == sql::Class::Reads || self.profile.mode == RouteMode::ReadOnly)
             }
         };
-        if !follows || (side == Side::Replica && cx.shared.learned.contains(survey.shape)) {
+        let unsure = survey.names == Certainty::Unsure;
+        if !follows || unsure || (side == Side::Replica && cx.shared.learned.contains(survey.shape)) {
             return Some(Progress::Stop(Want::Answers));
         }
         let reason = if side == Side::Primary { Reason::PipelineFollows } else { decision.reason };

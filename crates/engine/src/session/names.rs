@@ -33,6 +33,16 @@ impl Names {
         self.unconfirmed.pop_front();
     }
 
+    /// Is the ParseComplete of this name still to come?
+    pub(super) fn is_unconfirmed(&self, name: &[u8]) -> bool {
+        self.unconfirmed.iter().any(|(_, n)| n.as_deref() == Some(name))
+    }
+
+    /// Is any ParseComplete still to come?
+    pub(super) fn has_unconfirmed(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     /// The next ParseCompletes, so many, will not be said: those statements do not exist.
     pub(super) fn lose_unconfirmed(&mut self, count: usize) {
         let count = count.min(self.unconfirmed.len());

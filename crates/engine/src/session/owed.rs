@@ -77,8 +77,8 @@ pub(crate) struct Pipeline {
     pub(crate) failed: bool,
     /// Part of the answer at the front has gone to the client.
     pub(crate) begun: bool,
-    /// A portal was made since all was answered.
-    bound: bool,
+    /// Portals made since all was answered.
+    bound: u32,
     /// Syncs sent on: tells batches apart.
     pub(crate) batch: u64,
     /// Bytes of a long backend message that still go to the client, or are dropped.
@@ -95,7 +95,7 @@ impl Default for Pipeline {
             keeping: Keeping::All,
             failed: false,
             begun: false,
-            bound: false,
+            bound: 0,
             batch: 0,
             passing: super::Passing::None,
         }
@@ -128,7 +128,7 @@ impl Pipeline {
 
     /// One more answer is due.
     pub(crate) fn push(&mut self, owed: Owed) {
-        self.bound |= owed == Owed::Bind;
+        self.bound = self.bound.saturating_add(u32::from(owed == Owed::Bind));
         self.owed.push_back(owed);
     }
 
@@ -216,7 +216,7 @@ impl Pipeline {
             self.held.drain(..bytes);
         }
         if self.owed.is_empty() {
-            self.bound = false;
+            self.bound = 0;
             self.clear_held();
         }
     }
@@ -225,7 +225,7 @@ impl Pipeline {
     pub(crate) fn settle_part(&mut self) {
         self.begun = false;
         self.clear_held();
-        if self.bound {
+        if self.bound > 0 {
             // What follows may use a portal that only this backend has.
             self.keeping = Keeping::Nothing;
         }
@@ -265,7 +265,7 @@ impl Pipeline {
         self.failed = false;
         self.begun = false;
         self.passing = super::Passing::None;
-        self.bound = false;
+        self.bound = 0;
         self.clear_held();
     }
 

@@ -42,8 +42,19 @@ pub(super) struct Survey {
     pub(super) ends: bool,
     /// It concerns our own settings, all of it (`Whole`) or part of it.
     pub(super) own: Own,
+    /// Whether the statements it uses are there for certain.
+    pub(super) names: Certainty,
     /// For a lone simple statement: its verdict.
     pub(super) simple: Option<Arc<Verdict>>,
+}
+
+/// Whether the statements a request uses are there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Certainty {
+    /// As far as anything is: their ParseComplete has come, or they are of the same batch.
+    Sure,
+    /// One is of an earlier batch that is not answered yet.
+    Unsure,
 }
 
 /// How much of a request is about `highwater.*`.
@@ -78,6 +89,7 @@ impl Survey {
             begins: None,
             ends: false,
             own: Own::None,
+            names: Certainty::Sure,
             simple: None,
         }
     }
@@ -199,9 +211,15 @@ impl Session {
                     parsed.push((p.name, Arc::clone(&verdict)));
                     verdict
                 }),
-                tag::BIND => Bind::parse(message).ok().and_then(|b| self.bound(b.statement, &parsed, cx)),
+                tag::BIND => Bind::parse(message).ok().and_then(|b| {
+                    survey.names = survey.names.max(self.certainty(b.statement, &parsed));
+                    self.bound(b.statement, &parsed, cx)
+                }),
                 tag::DESCRIBE => Describe::parse(message).ok().and_then(|d| match d.kind {
-                    DescribeKind::Statement => self.bound(d.name, &parsed, cx),
+                    DescribeKind::Statement => {
+                        survey.names = survey.names.max(self.certainty(d.name, &parsed));
+                        self.bound(d.name, &parsed, cx)
+                    }
                     DescribeKind::Portal => None,
                 }),
                 _ => None,
@@ -229,6 +247,12 @@ impl Session {
         survey.why = Why::TooLong;
         survey.rerunnable = false;
         Outlook::Request(Box::new(survey))
+    }
+
+    /// Does it depend on an answer that has not come whether there is a statement of this name?
+    fn certainty(&self, name: &[u8], parsed: &[(&[u8], Arc<Verdict>)]) -> Certainty {
+        let unsure = !parsed.iter().any(|(n, _)| *n == name) && self.names.is_unconfirmed(name);
+        if unsure { Certainty::Unsure } else { Certainty::Sure }
     }
 
     /// What the statement of this name does: of this batch, or prepared before.
