@@ -278,6 +278,33 @@ async fn what_a_backend_holds_for_a_client_leaves_with_it() {
 }
 
 #[tokio::test]
+#[ignore = "known, and being mended"]
+async fn state_made_behind_discard_all_in_one_batch_stays_with_its_session() {
+    let Some(fixture) = start(2).await else { return };
+    for made in [
+        "CREATE TEMP TABLE mine (n int)",
+        "SELECT pg_advisory_lock(77)",
+        "LISTEN mine",
+        "PREPARE mine AS SELECT 1",
+    ] {
+        let (mut a, mut b) = (fixture.raw(), fixture.raw());
+        a.send(&[run("DISCARD ALL", &[]), run(made, &[]), sync()].concat());
+        let answer = a.until_ready();
+        assert!(sqlstates(&answer).is_empty(), "{answer:?}");
+        let seen = "/* highwater: route=primary */ SELECT (SELECT count(*) FROM pg_class WHERE relname = 'mine' AND pg_table_is_visible(oid)) \
+                    + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) \
+                    + (SELECT count(*) FROM pg_listening_channels()) + (SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine')";
+        for _ in 0..3 {
+            assert_eq!(b.value(seen), "0", "{made}: another session sees it");
+            assert_eq!(a.value(seen), "1", "{made}: its own session does not");
+        }
+        drop((a, b));
+        nothing_is_left(&fixture).await;
+        assert_eq!(fixture.raw().value(seen), "0", "{made}: the next session sees it");
+    }
+}
+
+#[tokio::test]
 async fn prepared_statements_of_one_client_are_not_those_of_another() {
     let Some(fixture) = start(1).await else { return };
     let (mut a, mut b) = (fixture.raw(), fixture.raw());
