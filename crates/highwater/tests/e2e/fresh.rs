@@ -95,7 +95,6 @@ async fn while_replay_is_paused_a_writer_never_sees_the_old_row() {
 }
 
 #[tokio::test]
-#[ignore = "known, and being mended"]
 async fn what_is_flushed_first_in_a_pipeline_does_not_take_its_reads_to_a_stale_replica() {
     let Some((cluster, router)) = start(Settings::default(), 1).await else { return };
     cluster.replica().pause_replay().await;
