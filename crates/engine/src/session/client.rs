@@ -369,7 +369,11 @@ impl Session {
 
     /// Remembers that the session will be tied to its backend.
     pub(super) fn note_pin(&mut self, effects: Effects) {
-        if self.pin.is_some() || !effects.intersects(super::survey::PINNING) {
+        if !effects.intersects(super::survey::PINNING) {
+            return;
+        }
+        self.incoming.marks.set(Marks::PINNED_BEHIND);
+        if self.pin.is_some() {
             return;
         }
         let what = [

@@ -149,7 +149,7 @@ impl Session {
         } else {
             (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
         };
-        if let Some(taken) = self.names.taken(parse.name, self.pipeline.batch) {
+        if let Some(taken) = self.names.taken(parse.name, self.pipeline.batch, self.settings.discarding()) {
             // PostgreSQL refuses a name in use; it does so itself, by its name on the backend.
             self.prepare(&taken, false, cx, backend);
             let name = backend_name(taken.id);
@@ -416,6 +416,7 @@ impl Session {
                 Detail::ResetAll => self.settings.pending.push(Change::ResetAll),
                 Detail::DiscardAll => {
                     backend.known.doubt_all();
+                    self.incoming.marks.clear(Marks::PINNED_BEHIND);
                     self.settings.pending.push(Change::DiscardAll { serial: self.names.serial });
                 }
                 // A rollback does not bring them back.

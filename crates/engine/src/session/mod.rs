@@ -293,6 +293,8 @@ impl Marks {
     const WROTE: Marks = Marks(16);
     /// The block was rolled back by the request being answered.
     const ROLLED_BACK: Marks = Marks(32);
+    /// Something that pins was sent behind the last DISCARD ALL.
+    const PINNED_BEHIND: Marks = Marks(64);
 
     fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0
@@ -327,6 +329,17 @@ struct Settings {
     uncertain: bool,
     /// Of `search_path`, parsed; with the text it was parsed from.
     search_path: Option<(String, SearchPath)>,
+}
+
+impl Settings {
+    /// The client's prepared statements up to this serial go with a DISCARD ALL that is on its way.
+    fn discarding(&self) -> u64 {
+        let serials = self.pending.iter().map(|change| match change {
+            Change::DiscardAll { serial } | Change::DeallocateAll { serial } => *serial,
+            Change::Set { .. } | Change::Reset { .. } | Change::ResetAll => 0,
+        });
+        serials.max().unwrap_or(0)
+    }
 }
 
 /// What ties a session to its backend.

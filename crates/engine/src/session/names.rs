@@ -87,9 +87,9 @@ impl Names {
         self.unnamed.take_if(|prepared| prepared.serial <= serial);
     }
 
-    /// The statement that has this name for certain, once this batch has come so far: an error before that ends it.
-    pub(super) fn taken(&self, name: &[u8], batch: u64) -> Option<Arc<Statement>> {
+    /// The statement that has this name for certain (a discard on its way takes those up to its serial), once this batch has come so far: an error before that ends it.
+    pub(super) fn taken(&self, name: &[u8], batch: u64, discarded: u64) -> Option<Arc<Statement>> {
         let unsure = self.unconfirmed.iter().any(|(b, n)| *b != batch && n.as_deref() == Some(name));
-        self.named.get(name).filter(|_| !unsure).map(|p| Arc::clone(&p.statement))
+        self.named.get(name).filter(|p| !unsure && p.serial > discarded).map(|p| Arc::clone(&p.statement))
     }
 }

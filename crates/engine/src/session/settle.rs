@@ -112,7 +112,7 @@ impl Session {
             if let Change::DiscardAll { serial } | Change::DeallocateAll { serial } = change {
                 self.names.forget_up_to(*serial);
             }
-            if matches!(change, Change::DiscardAll { .. }) {
+            if matches!(change, Change::DiscardAll { .. }) && !self.incoming.marks.has(Marks::PINNED_BEHIND) {
                 self.pin = None;
             }
         }

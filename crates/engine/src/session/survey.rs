@@ -192,6 +192,7 @@ impl Session {
         let mut survey = Survey::new();
         let mut at = 0;
         let mut statements = 0;
+        let mut runs = false;
         // The last Parse of the batch for each name; batches with more than a few are rare.
         let mut parsed: Vec<(&[u8], Arc<Verdict>)> = Vec::new();
         loop {
@@ -224,6 +225,7 @@ impl Session {
                 }),
                 _ => None,
             };
+            runs |= header.tag == tag::EXECUTE;
             if let Some(verdict) = verdict {
                 survey.add(&verdict, statements == 0);
                 statements += 1;
@@ -231,6 +233,15 @@ impl Session {
             if matches!(header.tag, tag::SYNC | tag::FLUSH | tag::QUERY) {
                 // A Query inside an unfinished batch is its own request.
                 survey.bytes = if header.tag == tag::QUERY { at - header.total } else { at };
+                if header.tag == tag::FLUSH
+                    && (runs || !survey.effects.is_empty())
+                    && survey.class == Class::Reads
+                {
+                    // What follows up to Sync belongs to the same transaction, and may write.
+                    survey.class = Class::Unknown;
+                    survey.why = Why::Unsure;
+                    survey.rerunnable = false;
+                }
                 return Outlook::Request(Box::new(survey));
             }
         }

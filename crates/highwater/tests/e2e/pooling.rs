@@ -278,7 +278,6 @@ async fn what_a_backend_holds_for_a_client_leaves_with_it() {
 }
 
 #[tokio::test]
-#[ignore = "known, and being mended"]
 async fn state_made_behind_discard_all_in_one_batch_stays_with_its_session() {
     let Some(fixture) = start(2).await else { return };
     for made in [
