@@ -484,6 +484,9 @@ impl Session {
 
     /// What a text does, in this session's circumstances.
     fn judge(&mut self, text: &[u8], cx: &mut Context<'_>) -> Arc<Verdict> {
+        if !text.is_ascii() && self.settings.tracked.encoding_deceives() {
+            return Arc::new(Verdict::bare(sql::Class::Unknown, sql::Why::NonUtf8));
+        }
         let context = self.judgement_context(cx);
         let unknown = SearchPath::unknown();
         let search_path = self.settings.search_path.as_ref().map_or(&unknown, |(_, path)| path);

@@ -104,6 +104,21 @@ impl Tracked {
     }
 }
 
+/// Encodings in which the second byte of a character can look like ASCII, a quote or a backslash among it
+/// (PostgreSQL, "Character Set Support"): a text in them can't be read byte by byte.
+const DECEPTIVE_ENCODINGS: [&str; 11] =
+    ["sjis", "shift_jis", "mskanji", "win932", "big5", "win950", "gbk", "win936", "uhc", "gb18030", "johab"];
+
+impl Tracked {
+    /// Has the session asked for an encoding whose characters can hide ASCII bytes?
+    pub(super) fn encoding_deceives(&self) -> bool {
+        self.text("client_encoding").is_some_and(|text| {
+            let text = text.to_ascii_lowercase();
+            DECEPTIVE_ENCODINGS.iter().any(|name| text.contains(name)) || text.contains("win949")
+        })
+    }
+}
+
 /// Are these the same settings? Cheap when they are the same set.
 pub fn same(a: &Arc<Tracked>, b: &Arc<Tracked>) -> bool {
     Arc::ptr_eq(a, b) || a == b
@@ -152,6 +167,13 @@ mod tests {
             t.text("search_path"),
             Some("SELECT pg_catalog.set_config('search_path', E'a, b''c\\\\d', false)")
         );
+    }
+
+    #[test]
+    fn an_encoding_that_hides_ascii_bytes_is_known() {
+        assert!(Tracked::from_startup([("client_encoding", "SJIS")]).encoding_deceives());
+        assert!(!Tracked::from_startup([("client_encoding", "UTF8")]).encoding_deceives());
+        assert!(!Tracked::default().encoding_deceives());
     }
 
     #[test]
