@@ -304,9 +304,8 @@ impl Session {
         if !starts || self.incoming.marks.has(Marks::BATCH_OPEN) {
             return None;
         }
-        let looks = matches!(header.tag, tag::QUERY | tag::PARSE)
-            || self.pin.is_some()
-            || self.names.has_unconfirmed();
+        let looks =
+            matches!(header.tag, tag::QUERY | tag::PARSE) || self.pin.is_some() || self.names.has_unsaid();
         if looks || !self.route.own.is_empty() {
             let survey = match self.survey(input, cx) {
                 Outlook::NeedInput => return Some(Progress::Stop(Want::Input)),

@@ -6,6 +6,7 @@ use sql::{Class, Detail, Effects, SetValue, Verdict, Why};
 use wire::encode;
 use wire::frame::{Header, tag::client as tag};
 use wire::frontend::{Bind, Close, Describe, DescribeKind, Execute, Parse, Query};
+use wire::status::TransactionStatus;
 
 use crate::route::RouteMode;
 
@@ -14,7 +15,7 @@ use super::client::{Progress, SETTLED_ALONE};
 use super::owed::{Owed, Record};
 use super::parameters::{Change, same};
 use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
-use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, PREPARED_MAX, Passing, Session, Side, Want};
+use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, Passing, Session, Side, Want};
 
 /// A name no backend has: binding to it makes PostgreSQL say that the statement does not exist.
 const NO_SUCH: &[u8] = b"hw_none";
@@ -23,7 +24,7 @@ const NO_SUCH: &[u8] = b"hw_none";
 /// that name is made just before it runs, so that its outcome in an aborted block is PostgreSQL's.
 const DEALLOCATE_GONE: &[u8] = b"DEALLOCATE hw_gone";
 
-/// The name that `DEALLOCATE_GONE` frees.
+/// The name that `DEALLOCATE_GONE` frees, and that stands for every name in use.
 const GONE: &[u8] = b"hw_gone";
 
 /// What a read-only session is answered when it asks to write after all; PostgreSQL itself raises it, so that the
@@ -121,8 +122,8 @@ impl Session {
             Ok(query) if header.total <= HOLD_BYTES_MAX => self.judge(query.text, cx),
             Ok(_) | Err(_) => Arc::new(Verdict::bare(Class::Unknown, Why::TooLong)),
         };
-        // A simple query destroys the unnamed statement (PostgreSQL, "Extended Query").
         backend.unnamed = None;
+        self.names.drop_unnamed();
         self.pipeline.push(Owed::Query(self.record()));
         if self.note_statement(&verdict, backend) == Permit::Refused {
             cx.to_backend.make(|out| encode::query(out, REFUSAL).expect("our own text has no zero byte"));
@@ -140,50 +141,51 @@ impl Session {
         let verdict = self.judge(parse.query, cx);
         let refused = self.forbids(&verdict, backend);
         let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
-        let rewritten = refused || self.deallocates_ours(&verdict);
         let (statement, verdict) = if refused {
             let refusal = cx.shared.statements.intern(REFUSAL.as_bytes(), &[0, 0]);
             (refusal, Arc::new(Verdict::bare(Class::Writes, Why::DoBlock)))
-        } else if rewritten {
-            (cx.shared.statements.intern(DEALLOCATE_GONE, &[0, 0]), verdict)
         } else {
             (cx.shared.statements.intern(parse.query, parse.parameter_types), verdict)
         };
-        if let Some(taken) = self.names.taken(parse.name, self.pipeline.batch, self.settings.discarding()) {
-            // PostgreSQL refuses a name in use; it does so itself, by its name on the backend.
-            self.prepare(&taken, false, cx, backend);
-            let name = backend_name(taken.id);
-            cx.to_backend.make(|out| write_parse(out, name.as_bytes(), &statement));
+        let batch = self.pipeline.batch;
+        if self.names.is_taken(parse.name, batch) {
+            // PostgreSQL refuses a name in use, if it has nothing worse to say of the text; it does so itself.
+            self.make_gone(cx);
+            cx.to_backend.make(|out| write_parse(out, GONE, &statement));
             self.pipeline.push(Owed::Parse { id: 0, shown: true });
-            self.names.unconfirmed.push_back((self.pipeline.batch, None));
+            self.names.parse_in_vain(parse.name, batch);
             return Sent::Replaced;
         }
-        self.names.serial += 1;
-        self.remember(
-            parse.name,
-            Prepared { statement: Arc::clone(&statement), verdict, judged_for, serial: self.names.serial },
-        );
-        self.names.unconfirmed.push_back((self.pipeline.batch, Some(parse.name.into())));
+        let serial = self.names.next_serial();
+        let prepared = Prepared { statement: Arc::clone(&statement), verdict, judged_for, serial };
+        self.names.parse(parse.name, prepared, batch);
         if parse.name.is_empty() {
             backend.unnamed = Some(statement.id);
             self.pipeline.push(Owed::Parse { id: 0, shown: true });
             cx.shared.events.push(Event::ParseSent);
-            if !rewritten {
+            if !refused {
                 return Sent::Unchanged;
             }
             cx.to_backend.make(|out| write_parse(out, b"", &statement));
-        } else if self.prepare(&statement, true, cx, backend) == Preparation::Ready {
-            self.pipeline.push(Owed::ParseAnswered);
+        } else {
+            if self.may_be_aborted() {
+                backend.known.doubt(statement.id);
+            }
+            if self.prepare(&statement, true, cx, backend) == Preparation::Ready {
+                self.pipeline.push(Owed::ParseAnswered);
+            }
         }
         Sent::Replaced
     }
 
-    /// Remembers what the client calls this statement.
-    pub(super) fn remember(&mut self, name: &[u8], prepared: Prepared) {
-        if name.is_empty() {
-            self.names.unnamed = Some(prepared);
-        } else if self.names.named.len() < PREPARED_MAX || self.names.named.contains_key(name) {
-            self.names.named.insert(name.into(), prepared);
+    /// Could the block be an aborted one when what goes on now gets there? Then PostgreSQL refuses a Parse.
+    fn may_be_aborted(&self) -> bool {
+        match self.block {
+            Block::Open { status: TransactionStatus::InTransaction } => {
+                self.pipeline.requests().next().is_some()
+            }
+            Block::Open { status } => status == TransactionStatus::Failed,
+            Block::None | Block::Deferred(_) | Block::Lost { .. } => false,
         }
     }
 
@@ -219,12 +221,19 @@ impl Session {
         };
         let total = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
         self.names.bind(portal, name);
-        let known_as = match self.prepared(name) {
+        let known_as = match self.names.get(name).cloned() {
             // It may have been parsed where it was harmless.
             Some(prepared) if self.forbids(&prepared.verdict, backend) => {
                 let refusal = cx.shared.statements.intern(REFUSAL.as_bytes(), &[0, 0]);
                 self.prepare(&refusal, false, cx, backend);
                 BackendName::Other(Some(refusal.id))
+            }
+            // Backends know what it frees by another name.
+            Some(prepared) if self.deallocates_ours(&prepared.verdict) => {
+                self.make_gone(cx);
+                let freeing = cx.shared.statements.intern(DEALLOCATE_GONE, &[0, 0]);
+                self.prepare(&freeing, false, cx, backend);
+                BackendName::Other(Some(freeing.id))
             }
             Some(_) | None => self.on_backend_as(name, cx, backend),
         };
@@ -264,22 +273,13 @@ impl Session {
         sent
     }
 
-    /// The client's statement of this name.
-    pub(super) fn prepared(&self, name: &[u8]) -> Option<Prepared> {
-        let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
-        prepared.cloned()
-    }
-
     /// Under which name the backend has (or after this call will have) the client's statement.
     fn on_backend_as(&mut self, name: &[u8], cx: &mut Context<'_>, backend: &mut Backend) -> BackendName {
-        let Some(prepared) = self.prepared(name) else {
+        let Some(prepared) = self.names.get(name).cloned() else {
             // SQL PREPARE makes names on a pinned backend; our own prefix and the unnamed one are never guessed at.
             let reserved = name.is_empty() || name.starts_with(PREFIX.as_bytes());
             return if reserved { BackendName::Other(None) } else { BackendName::AsIs };
         };
-        if *prepared.statement.text == *DEALLOCATE_GONE {
-            self.make_gone(cx);
-        }
         if name.is_empty() {
             let statement = &prepared.statement;
             if backend.unnamed == Some(statement.id) {
@@ -300,15 +300,13 @@ impl Session {
         let Ok(close) = Close::parse(message) else {
             return self.forward_malformed(Owed::Close);
         };
-        if close.kind == DescribeKind::Statement && !close.name.is_empty() {
-            let ours = self.names.named.remove(close.name);
-            if ours.is_some() || self.pin.is_none() {
-                self.names.closing.push_back(ours.map(|prepared| (close.name.into(), prepared)));
+        if close.kind == DescribeKind::Statement {
+            let ours = close.name.is_empty() || self.names.get(close.name).is_some();
+            if ours || self.pin.is_none() {
+                self.names.close(close.name, self.pipeline.batch);
                 self.pipeline.push(Owed::CloseAnswered);
                 return Sent::Replaced;
             }
-        } else if close.kind == DescribeKind::Statement {
-            self.names.unnamed = None;
         }
         self.pipeline.push(Owed::Close);
         Sent::Unchanged
@@ -417,13 +415,12 @@ impl Session {
                 Detail::DiscardAll => {
                     backend.known.doubt_all();
                     self.incoming.marks.clear(Marks::PINNED_BEHIND);
-                    self.settings.pending.push(Change::DiscardAll { serial: self.names.serial });
+                    self.names.freeing_all();
+                    self.settings.pending.push(Change::DiscardAll);
                 }
-                // A rollback does not bring them back.
                 Detail::DeallocateAll => {
-                    self.names.forget_up_to(self.names.serial);
                     backend.known.doubt_all();
-                    self.settings.pending.push(Change::DeallocateAll { serial: self.names.serial });
+                    self.names.freeing_all();
                 }
                 Detail::Deallocate { name } => self.note_deallocate(name.as_bytes(), backend),
                 Detail::RollbackTo if !self.settings.pending.is_empty() => self.settings.uncertain = true,
@@ -436,10 +433,10 @@ impl Session {
     /// Does it free a statement that the client has prepared by the protocol?
     pub(super) fn deallocates_ours(&self, verdict: &Verdict) -> bool {
         matches!(verdict.details.as_slice(), [Detail::Deallocate { name }]
-            if verdict.statements == 1 && self.names.named.contains_key(name.as_bytes()))
+            if verdict.statements == 1 && !name.is_empty() && self.names.get(name.as_bytes()).is_some())
     }
 
-    /// Makes the statement that `DEALLOCATE_GONE` frees.
+    /// Makes the statement that `DEALLOCATE_GONE` frees. PostgreSQL takes an empty text in an aborted block too.
     fn make_gone(&mut self, cx: &mut Context<'_>) {
         cx.to_backend.make(|out| {
             encode::close(out, DescribeKind::Statement, GONE).expect("a short name");
@@ -451,10 +448,11 @@ impl Session {
 
     /// DEALLOCATE of one name goes on.
     fn note_deallocate(&mut self, name: &[u8], backend: &mut Backend) {
-        if self.names.named.remove(name).is_none() && name.starts_with(PREFIX.as_bytes()) {
+        if self.names.get(name).is_none() && name.starts_with(PREFIX.as_bytes()) {
             // It may have been another session's.
             backend.spent = true;
         }
+        self.names.freeing(name);
     }
 
     /// Would this let a read-only session write on the primary?
@@ -463,7 +461,7 @@ impl Session {
             return false;
         }
         // Until the settings are brought into line again, a new transaction could write.
-        let reset = |change: &Change| matches!(change, Change::ResetAll | Change::DiscardAll { .. });
+        let reset = |change: &Change| matches!(change, Change::ResetAll | Change::DiscardAll);
         if self.settings.pending.iter().any(reset) && verdict.class != Class::Reads {
             return true;
         }

@@ -27,6 +27,9 @@ impl Session {
         survey: &Survey,
         cx: &mut Context<'_>,
     ) -> Option<usize> {
+        if survey.simple.is_some() {
+            self.names.drop_unnamed();
+        }
         if let Block::Lost { told } = self.block {
             return Some(self.answer_in_lost_block(input, survey, told, cx));
         }
@@ -181,14 +184,13 @@ impl Session {
                 }
                 let statement = cx.shared.statements.intern(parse.query, parse.parameter_types);
                 let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
-                self.names.serial += 1;
-                let serial = self.names.serial;
-                self.remember(parse.name, Prepared { statement, verdict, judged_for, serial });
+                let serial = self.names.next_serial();
+                self.names.prepare(parse.name, Prepared { statement, verdict, judged_for, serial });
                 cx.to_client.make(encode::parse_complete);
             }
             tag::BIND => {
                 let name = Bind::parse(message).ok()?.statement;
-                if !self.prepared(name).is_some_and(|p| ends_block(&p.verdict)) {
+                if !self.names.get(name).is_some_and(|p| ends_block(&p.verdict)) {
                     return None;
                 }
                 cx.to_client.make(encode::bind_complete);
@@ -229,10 +231,10 @@ impl Session {
         }
         let verdict = survey.simple.as_ref().map(|v| v.details.as_slice());
         if let Some([Detail::Deallocate { name }]) = verdict {
-            self.names.named.remove(name.as_bytes());
+            self.names.free(name.as_bytes());
             self.answer_command("DEALLOCATE", cx);
         } else {
-            self.names.named.clear();
+            self.names.free_all();
             self.answer_command("DEALLOCATE ALL", cx);
         }
         survey.bytes

@@ -331,17 +331,6 @@ struct Settings {
     search_path: Option<(String, SearchPath)>,
 }
 
-impl Settings {
-    /// The client's prepared statements up to this serial go with a DISCARD ALL that is on its way.
-    fn discarding(&self) -> u64 {
-        let serials = self.pending.iter().map(|change| match change {
-            Change::DiscardAll { serial } | Change::DeallocateAll { serial } => *serial,
-            Change::Set { .. } | Change::Reset { .. } | Change::ResetAll => 0,
-        });
-        serials.max().unwrap_or(0)
-    }
-}
-
 /// What ties a session to its backend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pin {

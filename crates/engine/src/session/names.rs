@@ -1,7 +1,8 @@
 //! The client's own names: of its prepared statements and portals, and which of them are certain.
 //!
-//! A name counts once PostgreSQL (or we in its place) has said ParseComplete, and goes once CloseComplete was said. An
-//! error in between takes both back. What the backend calls a statement is not known here.
+//! A name changes when the message that changes it goes on, so that what follows in the pipeline finds it. Until the
+//! answer has been said the change can be undone: an error takes back what its batch had still to do. What the
+//! backend calls a statement is not known here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,70 +10,179 @@ use std::sync::Arc;
 use sql::Verdict;
 
 use super::PREPARED_MAX;
-use super::statements::{Prepared, Statement};
+use super::statements::Prepared;
 
 /// The client's own names of its prepared statements.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    pub(super) named: HashMap<Box<[u8]>, Prepared>,
-    pub(super) unnamed: Option<Prepared>,
-    /// Names whose ParseComplete has not been said yet, in order; empty for the unnamed one, `None` for one
-    /// that will be refused; each with the number of its batch. They are lost with an error.
-    pub(super) unconfirmed: VecDeque<(u64, Option<Box<[u8]>>)>,
-    /// For each CloseComplete that we say ourselves and have not said yet: what it closes. An error before it gives that back.
-    pub(super) closing: VecDeque<Option<(Box<[u8]>, Prepared)>>,
+    named: HashMap<Box<[u8]>, Prepared>,
+    unnamed: Option<Prepared>,
+    /// Changes whose ParseComplete or CloseComplete has not been said, in order.
+    unsaid: VecDeque<Unsaid>,
+    /// What each DEALLOCATE and DISCARD ALL on its way frees, in order.
+    freeing: VecDeque<Freed>,
     /// What the portals bound in this transaction do.
     pub(super) portals: HashMap<Box<[u8]>, Arc<Verdict>>,
     /// Counts what was prepared.
-    pub(super) serial: u64,
+    serial: u64,
+}
+
+/// A change of a name, made and not yet answered.
+#[derive(Debug)]
+struct Unsaid {
+    batch: u64,
+    /// Empty: the unnamed statement.
+    name: Box<[u8]>,
+    undo: Undo,
+}
+
+/// What takes a change back.
+#[derive(Debug)]
+enum Undo {
+    /// The name was this before.
+    Restore(Option<Prepared>),
+    /// Nothing: the message will be refused, or a later one has overtaken it for good.
+    Nothing,
+}
+
+/// What a statement frees once it is done.
+#[derive(Debug)]
+enum Freed {
+    /// What was prepared up to this serial.
+    All(u64),
+    /// One name, if it was prepared up to this serial.
+    One(Box<[u8]>, u64),
+}
+
+impl Freed {
+    fn frees(&self, name: &[u8], prepared: &Prepared) -> bool {
+        match self {
+            Freed::All(serial) => prepared.serial <= *serial,
+            Freed::One(freed, serial) => **freed == *name && prepared.serial <= *serial,
+        }
+    }
 }
 
 impl Names {
-    /// The next ParseComplete has been said.
-    pub(super) fn confirm(&mut self) {
-        self.unconfirmed.pop_front();
+    /// The client's statement of this name, as the messages sent on so far leave it.
+    pub(super) fn get(&self, name: &[u8]) -> Option<&Prepared> {
+        if name.is_empty() {
+            return self.unnamed.as_ref();
+        }
+        self.named.get(name).filter(|prepared| !self.freeing.iter().any(|f| f.frees(name, prepared)))
     }
 
-    /// Is the ParseComplete of this name still to come?
-    pub(super) fn is_unconfirmed(&self, name: &[u8]) -> bool {
-        self.unconfirmed.iter().any(|(_, n)| n.as_deref() == Some(name))
+    /// A Parse of this name goes on in this batch.
+    pub(super) fn parse(&mut self, name: &[u8], prepared: Prepared, batch: u64) {
+        if !name.is_empty() && self.named.len() >= PREPARED_MAX && !self.named.contains_key(name) {
+            return self.unsaid.push_back(Unsaid { batch, name: name.into(), undo: Undo::Nothing });
+        }
+        let before = self.put(name, Some(prepared));
+        self.unsaid.push_back(Unsaid { batch, name: name.into(), undo: Undo::Restore(before) });
     }
 
-    /// Is any ParseComplete still to come?
-    pub(super) fn has_unconfirmed(&self) -> bool {
-        !self.unconfirmed.is_empty()
+    /// A Parse of a name in use goes on: it will be refused.
+    pub(super) fn parse_in_vain(&mut self, name: &[u8], batch: u64) {
+        self.unsaid.push_back(Unsaid { batch, name: name.into(), undo: Undo::Nothing });
     }
 
-    /// The next ParseCompletes, so many, will not be said: those statements do not exist.
-    pub(super) fn lose_unconfirmed(&mut self, count: usize) {
-        let count = count.min(self.unconfirmed.len());
-        for name in self.unconfirmed.drain(..count).filter_map(|(_, name)| name) {
-            if name.is_empty() {
-                self.unnamed = None;
-            } else {
-                self.named.remove(&name);
+    /// A Close of this name is taken in this batch.
+    pub(super) fn close(&mut self, name: &[u8], batch: u64) {
+        let before = self.put(name, None);
+        self.unsaid.push_back(Unsaid { batch, name: name.into(), undo: Undo::Restore(before) });
+    }
+
+    /// Prepared at once, with its answer.
+    pub(super) fn prepare(&mut self, name: &[u8], prepared: Prepared) {
+        self.put(name, Some(prepared));
+    }
+
+    /// Freed at once, with its answer.
+    pub(super) fn free(&mut self, name: &[u8]) {
+        self.named.remove(name);
+    }
+
+    /// All freed at once, with the answer. The unnamed statement is not among them (`DropAllPreparedStatements`).
+    pub(super) fn free_all(&mut self) {
+        self.named.clear();
+    }
+
+    /// A simple query begins by destroying the unnamed statement (PostgreSQL, "Simple Query").
+    pub(super) fn drop_unnamed(&mut self) {
+        self.unnamed = None;
+        for unsaid in self.unsaid.iter_mut().filter(|u| u.name.is_empty()) {
+            unsaid.undo = Undo::Nothing;
+        }
+    }
+
+    /// A statement that frees this name goes on.
+    pub(super) fn freeing(&mut self, name: &[u8]) {
+        self.freeing.push_back(Freed::One(name.into(), self.serial));
+    }
+
+    /// A statement that frees all named statements goes on.
+    pub(super) fn freeing_all(&mut self) {
+        self.freeing.push_back(Freed::All(self.serial));
+    }
+
+    /// The next of the statements that free has been done.
+    pub(super) fn freed(&mut self) {
+        let Some(freed) = self.freeing.pop_front() else { return };
+        self.named.retain(|name, prepared| !freed.frees(name, prepared));
+        for unsaid in &mut self.unsaid {
+            if let Undo::Restore(before) = &mut unsaid.undo
+                && !unsaid.name.is_empty()
+            {
+                before.take_if(|prepared| freed.frees(&unsaid.name, prepared));
             }
         }
     }
 
-    /// The next CloseComplete of ours will not be said: the statement is still there.
-    pub(super) fn reopen(&mut self) {
-        if let Some((name, prepared)) = self.closing.pop_front().flatten() {
-            self.named.entry(name).or_insert(prepared);
+    /// Whatever was to free something and has not done so by now will not.
+    pub(super) fn none_freeing(&mut self) {
+        self.freeing.clear();
+    }
+
+    /// The next answer that a change waits for has been said.
+    pub(super) fn said(&mut self) {
+        self.unsaid.pop_front();
+    }
+
+    /// The next answers, so many, will not be said: those changes do not take place. `failed`: the error answers
+    /// the first of them.
+    pub(super) fn undo(&mut self, count: usize, failed: bool) {
+        for i in 0..count {
+            let Some(unsaid) = self.unsaid.pop_front() else { return };
+            let Undo::Restore(before) = unsaid.undo else { continue };
+            // PostgreSQL destroys the unnamed statement before it looks at the new one (`exec_parse_message`).
+            let before = if i == 0 && failed && unsaid.name.is_empty() { None } else { before };
+            let later = self.unsaid.iter_mut().filter(|later| later.name == unsaid.name);
+            match later.map(|later| &mut later.undo).find(|undo| matches!(undo, Undo::Restore(_))) {
+                Some(later) => *later = Undo::Restore(before),
+                None => drop(self.put(&unsaid.name, before)),
+            }
         }
     }
 
-    /// No CloseComplete of ours will be said for what was asked.
-    pub(super) fn reopen_all(&mut self) {
-        while !self.closing.is_empty() {
-            self.reopen();
-        }
+    /// No answer will be said any more.
+    pub(super) fn undo_all(&mut self) {
+        self.undo(self.unsaid.len(), false);
+        self.freeing.clear();
+    }
+
+    /// Is a change of this name, made in an earlier batch, still unanswered?
+    pub(super) fn is_unsure(&self, name: &[u8], batch: u64) -> bool {
+        self.unsaid.iter().any(|u| u.batch != batch && *u.name == *name)
+    }
+
+    /// Is any answer still to be said?
+    pub(super) fn has_unsaid(&self) -> bool {
+        !self.unsaid.is_empty()
     }
 
     /// A portal is made of the statement of this name.
     pub(super) fn bind(&mut self, portal: &[u8], statement: &[u8]) {
-        let prepared = if statement.is_empty() { self.unnamed.as_ref() } else { self.named.get(statement) };
-        match prepared.map(|p| Arc::clone(&p.verdict)) {
+        match self.get(statement).map(|p| Arc::clone(&p.verdict)) {
             Some(verdict) if self.portals.len() < PREPARED_MAX => {
                 self.portals.insert(portal.into(), verdict);
             }
@@ -81,15 +191,22 @@ impl Names {
         }
     }
 
-    /// A DISCARD ALL or DEALLOCATE ALL was done after so much had been prepared.
-    pub(super) fn forget_up_to(&mut self, serial: u64) {
-        self.named.retain(|_, prepared| prepared.serial > serial);
-        self.unnamed.take_if(|prepared| prepared.serial <= serial);
+    /// Is there a statement of this name for certain, once this batch has come so far?
+    pub(super) fn is_taken(&self, name: &[u8], batch: u64) -> bool {
+        !name.is_empty() && !self.is_unsure(name, batch) && self.get(name).is_some()
     }
 
-    /// The statement that has this name for certain (a discard on its way takes those up to its serial), once this batch has come so far: an error before that ends it.
-    pub(super) fn taken(&self, name: &[u8], batch: u64, discarded: u64) -> Option<Arc<Statement>> {
-        let unsure = self.unconfirmed.iter().any(|(b, n)| *b != batch && n.as_deref() == Some(name));
-        self.named.get(name).filter(|p| !unsure && p.serial > discarded).map(|p| Arc::clone(&p.statement))
+    /// A number for what is prepared next.
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    fn put(&mut self, name: &[u8], prepared: Option<Prepared>) -> Option<Prepared> {
+        match prepared {
+            prepared if name.is_empty() => std::mem::replace(&mut self.unnamed, prepared),
+            Some(prepared) => self.named.insert(name.into(), prepared),
+            None => self.named.remove(name),
+        }
     }
 }

@@ -32,15 +32,7 @@ pub enum Change {
     /// All settings are back at their defaults.
     ResetAll,
     /// As `ResetAll`; prepared statements and everything that pinned the session are gone too.
-    DiscardAll {
-        /// The client's statements up to this serial are gone.
-        serial: u64,
-    },
-    /// The session has none of its earlier prepared statements any more.
-    DeallocateAll {
-        /// The client's statements up to this serial are gone.
-        serial: u64,
-    },
+    DiscardAll,
 }
 
 impl Tracked {
@@ -63,8 +55,8 @@ impl Tracked {
                     next.entries.insert(name.clone(), text.clone());
                 }
             }
-            Change::ResetAll | Change::DiscardAll { .. } => next.entries.clone_from(&base.entries),
-            Change::Set { .. } | Change::DeallocateAll { .. } => {}
+            Change::ResetAll | Change::DiscardAll => next.entries.clone_from(&base.entries),
+            Change::Set { .. } => {}
         }
         next
     }
@@ -79,8 +71,7 @@ impl Tracked {
             Change::Reset { name } => {
                 next.entries.remove(name);
             }
-            Change::ResetAll | Change::DiscardAll { .. } => next.entries.clear(),
-            Change::DeallocateAll { .. } => {}
+            Change::ResetAll | Change::DiscardAll => next.entries.clear(),
         }
         next
     }

@@ -172,7 +172,7 @@ impl Session {
             (Owed::Parse { id, shown }, tag::PARSE_COMPLETE) => {
                 backend.known.on_parsed(id);
                 if shown {
-                    self.names.confirm();
+                    self.names.said();
                 }
                 (true, if shown { Advance::Show } else { Advance::Swallow })
             }
@@ -265,16 +265,16 @@ impl Session {
 
     /// PostgreSQL answers nothing more up to the batch's Sync.
     fn fail_batch(&mut self, backend: &mut Backend) {
-        let (mut parses, mut closes) = (0, 0);
+        let failed = matches!(self.pipeline.front(), Some(Owed::Parse { shown: true, .. }));
+        let mut unsaid = 0;
         self.pipeline.drop_to_sync(|lost| match lost {
             Owed::Parse { id, shown } => {
-                parses += usize::from(shown);
+                unsaid += usize::from(shown);
                 if id != 0 {
                     backend.known.on_unanswered(id);
                 }
             }
-            Owed::ParseAnswered => parses += 1,
-            Owed::CloseAnswered => closes += 1,
+            Owed::ParseAnswered | Owed::CloseAnswered => unsaid += 1,
             Owed::CloseHidden { id } if id != 0 => backend.known.on_unanswered(id),
             Owed::Query(_)
             | Owed::Hidden
@@ -287,22 +287,23 @@ impl Session {
             | Owed::CopyEnd
             | Owed::Sync(_) => {}
         });
-        self.names.lose_unconfirmed(parses);
-        for _ in 0..closes {
-            self.names.reopen();
-        }
+        self.names.undo(unsaid, failed);
         backend.unnamed = None;
         if self.pipeline.is_empty() {
             self.incoming.marks.set(Marks::SKIPPING);
         }
     }
 
-    /// CommandComplete: a ROLLBACK takes back what the block has set.
+    /// CommandComplete: a ROLLBACK takes back what the block has set; what was to be freed is free.
     fn note_command(&mut self, message: &[u8]) {
-        if CommandComplete::parse(message).is_ok_and(|c| c.tag == b"ROLLBACK") {
+        let Ok(command) = CommandComplete::parse(message) else { return };
+        if command.tag == b"ROLLBACK" {
             self.incoming.marks.set(Marks::ROLLED_BACK);
         } else {
             self.incoming.marks.clear(Marks::ROLLED_BACK);
+        }
+        if matches!(command.tag, b"DEALLOCATE" | b"DEALLOCATE ALL" | b"DISCARD ALL") {
+            self.names.freed();
         }
     }
 
@@ -311,11 +312,11 @@ impl Session {
         loop {
             match self.pipeline.front() {
                 Some(Owed::ParseAnswered) => {
-                    self.names.confirm();
+                    self.names.said();
                     cx.to_client.make(encode::parse_complete);
                 }
                 Some(Owed::CloseAnswered) => {
-                    self.names.closing.pop_front();
+                    self.names.said();
                     cx.to_client.make(encode::close_complete);
                 }
                 Some(Owed::CopyEnd) => {}

@@ -115,8 +115,7 @@ impl Session {
     /// The client messages to show again, in front of whatever input there is.
     pub fn take_rerun(&mut self) -> Vec<u8> {
         let held = self.pipeline.take_held();
-        self.names.lose_unconfirmed(usize::MAX);
-        self.names.reopen_all();
+        self.names.undo_all();
         self.incoming = Incoming::new();
         held
     }
@@ -194,8 +193,7 @@ impl Session {
             incoming.marks.set(Marks::SKIPPING);
         }
         self.incoming = incoming;
-        self.names.lose_unconfirmed(usize::MAX);
-        self.names.reopen_all();
+        self.names.undo_all();
         self.settings.pending.clear();
         self.settings.uncertain = false;
         self.pipeline.reset();

@@ -50,6 +50,7 @@ impl Session {
         }
         self.pipeline.settle_part();
         self.incoming.marks.clear(Marks::BARRIER);
+        self.names.none_freeing();
         self.pipeline.shrink();
         self.after_last_answer(status)
     }
@@ -109,10 +110,7 @@ impl Session {
         for change in changes {
             tracked = tracked.changed_over(&self.settings.base, change);
             applied = applied.changed(change);
-            if let Change::DiscardAll { serial } | Change::DeallocateAll { serial } = change {
-                self.names.forget_up_to(*serial);
-            }
-            if matches!(change, Change::DiscardAll { .. }) && !self.incoming.marks.has(Marks::PINNED_BEHIND) {
+            if matches!(change, Change::DiscardAll) && !self.incoming.marks.has(Marks::PINNED_BEHIND) {
                 self.pin = None;
             }
         }

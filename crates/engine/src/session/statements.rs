@@ -165,6 +165,13 @@ impl Known {
         self.by_id.entry(id).or_insert(Use { tick, state: State::Unsure }).state = State::Unsure;
     }
 
+    /// This statement may be gone, if it was there: it is closed before it is parsed again.
+    pub fn doubt(&mut self, id: u64) {
+        if let Some(known) = self.by_id.get_mut(&id) {
+            known.state = State::Unsure;
+        }
+    }
+
     /// DISCARD ALL or DEALLOCATE ALL is on its way: whatever becomes of it, each statement may be gone.
     pub fn doubt_all(&mut self) {
         for known in self.by_id.values_mut() {

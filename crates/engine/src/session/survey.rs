@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sql::{Class, Detail, Effects, RouteHint, Verdict, Why};
 use wire::frame::{self, tag::client as tag};
-use wire::frontend::{Bind, Describe, DescribeKind, Parse, Query};
+use wire::frontend::{Bind, Close, Describe, DescribeKind, Parse, Query};
 
 use super::{Context, HOLD_BYTES_MAX, Session};
 
@@ -75,6 +75,9 @@ pub(super) enum Outlook {
     /// Its end is not there yet.
     NeedInput,
 }
+
+/// What a batch has made of the client's names: parsed anew, or closed (`None`).
+type Made<'a> = Vec<(&'a [u8], Option<Arc<Verdict>>)>;
 
 impl Survey {
     fn new() -> Self {
@@ -193,8 +196,8 @@ impl Session {
         let mut at = 0;
         let mut statements = 0;
         let mut runs = false;
-        // The last Parse of the batch for each name; batches with more than a few are rare.
-        let mut parsed: Vec<(&[u8], Arc<Verdict>)> = Vec::new();
+        // What the batch itself has made of each name; batches with more than a few are rare.
+        let mut made: Made<'_> = Vec::new();
         loop {
             let rest = input.get(at..).unwrap_or_default();
             let header = match frame::header(rest) {
@@ -205,26 +208,7 @@ impl Session {
                 return self.cut_short(survey, at, header.total, input.len());
             };
             at += header.total;
-            let verdict = match header.tag {
-                tag::PARSE => Parse::parse(message).ok().map(|p| {
-                    let verdict = self.judge(p.query, cx);
-                    parsed.retain(|(name, _)| *name != p.name);
-                    parsed.push((p.name, Arc::clone(&verdict)));
-                    verdict
-                }),
-                tag::BIND => Bind::parse(message).ok().and_then(|b| {
-                    survey.names = survey.names.max(self.certainty(b.statement, &parsed));
-                    self.bound(b.statement, &parsed, cx)
-                }),
-                tag::DESCRIBE => Describe::parse(message).ok().and_then(|d| match d.kind {
-                    DescribeKind::Statement => {
-                        survey.names = survey.names.max(self.certainty(d.name, &parsed));
-                        self.bound(d.name, &parsed, cx)
-                    }
-                    DescribeKind::Portal => None,
-                }),
-                _ => None,
-            };
+            let verdict = self.survey_message(message, &mut survey, &mut made, cx);
             runs |= header.tag == tag::EXECUTE;
             if let Some(verdict) = verdict {
                 survey.add(&verdict, statements == 0);
@@ -247,6 +231,49 @@ impl Session {
         }
     }
 
+    /// What one message of a batch does, and what it makes of the client's names.
+    fn survey_message<'a>(
+        &mut self,
+        message: &'a [u8],
+        survey: &mut Survey,
+        made: &mut Made<'a>,
+        cx: &mut Context<'_>,
+    ) -> Option<Arc<Verdict>> {
+        match message[0] {
+            tag::PARSE => {
+                let parse = Parse::parse(message).ok()?;
+                // The unnamed one is replaced, whatever it was.
+                if !parse.name.is_empty() {
+                    survey.names = survey.names.max(self.certainty(parse.name, made));
+                }
+                let verdict = self.judge(parse.query, cx);
+                made.retain(|(name, _)| *name != parse.name);
+                made.push((parse.name, Some(Arc::clone(&verdict))));
+                Some(verdict)
+            }
+            tag::BIND => {
+                let bind = Bind::parse(message).ok()?;
+                survey.names = survey.names.max(self.certainty(bind.statement, made));
+                self.bound(bind.statement, made, cx)
+            }
+            tag::DESCRIBE => {
+                let describe = Describe::parse(message).ok()?;
+                if describe.kind == DescribeKind::Portal {
+                    return None;
+                }
+                survey.names = survey.names.max(self.certainty(describe.name, made));
+                self.bound(describe.name, made, cx)
+            }
+            tag::CLOSE => {
+                let close = Close::parse(message).ok().filter(|c| c.kind == DescribeKind::Statement)?;
+                made.retain(|(name, _)| *name != close.name);
+                made.push((close.name, None));
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// The end of the batch is out of sight: wait for it, or call it unknown.
     fn cut_short(&self, mut survey: Survey, at: usize, next: usize, seen: usize) -> Outlook {
         if seen < HOLD_BYTES_MAX && at + next <= HOLD_BYTES_MAX {
@@ -261,27 +288,22 @@ impl Session {
     }
 
     /// Does it depend on an answer that has not come whether there is a statement of this name?
-    fn certainty(&self, name: &[u8], parsed: &[(&[u8], Arc<Verdict>)]) -> Certainty {
-        let unsure = !parsed.iter().any(|(n, _)| *n == name) && self.names.is_unconfirmed(name);
+    fn certainty(&self, name: &[u8], made: &Made<'_>) -> Certainty {
+        let decided = made.iter().any(|(n, _)| *n == name);
+        let unsure = !decided && self.names.is_unsure(name, self.pipeline.batch);
         if unsure { Certainty::Unsure } else { Certainty::Sure }
     }
 
     /// What the statement of this name does: of this batch, or prepared before.
-    fn bound(
-        &mut self,
-        name: &[u8],
-        parsed: &[(&[u8], Arc<Verdict>)],
-        cx: &mut Context<'_>,
-    ) -> Option<Arc<Verdict>> {
-        if let Some((_, verdict)) = parsed.iter().find(|(n, _)| *n == name) {
+    fn bound(&mut self, name: &[u8], made: &Made<'_>, cx: &mut Context<'_>) -> Option<Arc<Verdict>> {
+        if let Some((_, Some(verdict))) = made.iter().find(|(n, _)| *n == name) {
             return Some(Arc::clone(verdict));
         }
         if let Some(verdict) = self.route.own.verdict(name) {
             return Some(verdict);
         }
         let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
-        let prepared = if name.is_empty() { self.names.unnamed.as_ref() } else { self.names.named.get(name) };
-        match prepared {
+        match self.names.get(name) {
             Some(p) if p.judged_for == judged_for => Some(Arc::clone(&p.verdict)),
             Some(p) => {
                 let statement = Arc::clone(&p.statement);

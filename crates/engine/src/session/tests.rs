@@ -59,7 +59,7 @@ fn a_transcript_plays_the_same_however_the_bytes_are_cut() {
         let (_, whole) = play(&written, None);
         for size in [1, 2, 3, 5, 7] {
             let (_, cut) = play(&written, Some(size));
-            assert_eq!(whole, cut, "{} in pieces of {size}", path.display());
+            assert!(whole == cut, "{} in pieces of {size}", path.display());
         }
     }
 }
