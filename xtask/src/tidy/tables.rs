@@ -19,6 +19,8 @@ pub(crate) const FLOORS: &[Floor] = &[
     Floor { name: "client", floor: 2, may_use: &["wire"] },
     Floor { name: "daemon", floor: 2, may_use: &["wire", "sql", "engine", "advisor"] },
     Floor { name: "highwater", floor: 3, may_use: &["wire", "sql", "engine", "advisor", "client", "daemon"] },
+    Floor { name: "load", floor: 2, may_use: &["wire"] },
+    Floor { name: "bench", floor: 3, may_use: &["wire", "sql", "engine", "load"] },
     Floor { name: "sim", floor: 1, may_use: &["wire", "sql", "engine"] },
     Floor { name: "xtask", floor: 3, may_use: &[] },
 ];
@@ -110,6 +112,12 @@ const SPAWNER: (&str, &str) = ("crates/daemon/src/spawn.rs", "the one place that
 const MEASUREMENT: (&str, &str) = ("crates/sql/examples/", "a measurement, not the product");
 const DRIVER: (&str, &str) =
     ("crates/highwater/src/connection.rs", "the task that drives a connection ends with its client");
+const BENCH: (&str, &str) =
+    ("bench/src/", "waits for processes it started, and measures how long nothing costs");
+const BENCH_TERMINAL: (&str, &str) =
+    ("bench/src/terminal.rs", "the one place of the bench that prints and asks the environment");
+const LOAD_CLOCK: (&str, &str) =
+    ("crates/load/src/clock.rs", "the generator measures time; the bench asks it too");
 const WORLD: (&str, &str) = ("crates/daemon/src/run.rs", "builds the world: its threads begin here");
 
 pub(crate) const BANS: &[Ban] = &[
@@ -118,6 +126,7 @@ pub(crate) const BANS: &[Ban] = &[
         within: &[],
         except: &[
             ("crates/daemon/src/clock.rs", "the one place that reads the clock"),
+            LOAD_CLOCK,
             MEASUREMENT,
             END_TO_END,
             XTASK,
@@ -150,6 +159,7 @@ pub(crate) const BANS: &[Ban] = &[
                 "crates/daemon/src/config/secret.rs",
                 "waits for the command that prints a secret, with a limit",
             ),
+            BENCH,
             END_TO_END,
         ],
         about: About::Both,
@@ -178,6 +188,7 @@ pub(crate) const BANS: &[Ban] = &[
         except: &[
             ("crates/daemon/src/config/", "settings are read here and nowhere else"),
             ("crates/highwater/", "the command line is the rim"),
+            BENCH_TERMINAL,
             XTASK,
         ],
         about: About::Product,
@@ -195,7 +206,12 @@ pub(crate) const BANS: &[Ban] = &[
     Ban {
         words: &["println!", "print!", "eprintln!", "eprint!"],
         within: &[],
-        except: &[("crates/highwater/", "the command talks to the terminal"), SIM_COMMAND, XTASK],
+        except: &[
+            ("crates/highwater/", "the command talks to the terminal"),
+            SIM_COMMAND,
+            BENCH_TERMINAL,
+            XTASK,
+        ],
         about: About::Product,
         why: "a library that prints cannot be used quietly",
         instead: "emit an event; daemon/src/log.rs makes the line",

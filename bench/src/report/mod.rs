@@ -1,0 +1,7 @@
+//! What was measured, for people: tables for the terminal, a page with plots.
+
+mod page;
+mod table;
+
+pub(crate) use page::html;
+pub(crate) use table::{line, text};
