@@ -226,7 +226,7 @@ impl Run {
                 }
                 let mut sample = measure::measure(workload, target, backends, self.time);
                 sample.round = round;
-                if !target.contender.prepares() && sample.void.is_some() {
+                if workload.is_prepared() && !target.contender.prepares() && sample.void.is_some() {
                     sample.void =
                         Some("this version has no prepared statements in transaction mode".to_owned());
                 }

@@ -98,6 +98,11 @@ pub(crate) const QUICK: &[&str] = &[
 ];
 
 impl Workload {
+    /// Whether it uses named prepared statements.
+    pub(crate) fn is_prepared(&self) -> bool {
+        matches!(self.what, What::Fleet(Plan { protocol: Protocol::Prepared, .. }))
+    }
+
     /// Reads a name.
     pub(crate) fn parse(name: &str, scale: u32) -> anyhow::Result<Workload> {
         let parts: Vec<&str> = name.split('/').collect();
@@ -116,6 +121,9 @@ impl Workload {
         };
         let is_null = workload.behind == Behind::Null;
         let statements = if is_null { Statements::Few } else { Statements::Random(scale * 100_000) };
+        if parts.first() == Some(&"bulk") && !is_null && u64::from(scale) * 100_000 < BULK_ROWS {
+            bail!("'{name}' transfers {BULK_ROWS} rows: it needs --scale 10 or more");
+        }
         workload.what = match parts {
             ["bulk", "select"] => What::Bulk(Transfer::Select),
             ["bulk", "copy-out"] => What::Bulk(Transfer::CopyOut),
