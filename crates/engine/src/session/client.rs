@@ -3,14 +3,15 @@
 use sql::Effects;
 use wire::frame::{self, Header, tag::client as tag};
 use wire::sqlstate::SqlState;
+use wire::status::TransactionStatus;
 
 use crate::route::{self, Decision, Reason, Request, RouteMode, Target, TransactionKind};
 
 use super::backend::Backend;
 use super::survey::{Certainty, Outlook, Own, Survey};
 use super::{
-    Block, Context, Current, Event, HOLD_BYTES_MAX, Lease, Marks, PARSE_BYTES_MAX, Passing, Pin, Session,
-    Side, Step, Want, kind_of, side_of,
+    Block, Context, Current, Event, HOLD_BYTES_MAX, Lasts, Lease, Marks, PARSE_BYTES_MAX, Passing, Pin,
+    Session, Side, Step, Want, kind_of, side_of,
 };
 
 /// What is settled at ReadyForQuery, and so must be the only thing under way.
@@ -366,13 +367,29 @@ impl Session {
         None
     }
 
-    /// Remembers that the session will be tied to its backend.
+    /// Remembers that the session will be tied to its backend by statements with these effects, all that go on together.
     pub(super) fn note_pin(&mut self, effects: Effects) {
         if !effects.intersects(super::survey::PINNING) {
             return;
         }
+        let ends = effects.contains(Effects::TRANSACTION);
+        let aborted = self.status() == TransactionStatus::Failed && !self.incoming.marks.has(Marks::BARRIER);
+        if aborted && !ends {
+            // Nothing is done before the block's end.
+            return;
+        }
         self.incoming.marks.set(Marks::PINNED_BEHIND);
-        if self.pin.is_some() {
+        let lasting =
+            effects.intersects(Effects::UNTRACKED_STATE | Effects::ADVISORY_LOCK | Effects::PREPARE);
+        let lasts = if lasting || ends || self.incoming.marks.has(Marks::BARRIER) {
+            Lasts::Long
+        } else {
+            Lasts::Tentative
+        };
+        if let Some(pin) = &mut self.pin {
+            if lasts == Lasts::Long {
+                pin.lasts = lasts;
+            }
             return;
         }
         let what = [
@@ -386,7 +403,7 @@ impl Session {
             .iter()
             .find(|(e, _)| effects.contains(*e))
             .map_or("settings that cannot be repeated", |(_, w)| w);
-        self.pin = Some(Pin { what });
+        self.pin = Some(Pin { what, lasts });
     }
 
     /// Longest part of a message that is looked at.

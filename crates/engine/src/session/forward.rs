@@ -13,9 +13,9 @@ use crate::route::RouteMode;
 use super::backend::Backend;
 use super::client::{Progress, SETTLED_ALONE};
 use super::owed::{Owed, Record};
-use super::parameters::{Change, same};
+use super::parameters::{Change, Pending, Turn, same};
 use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
-use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, Passing, Session, Side, Want};
+use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, Passing, QUERY_BYTES_MAX, Session, Side, Want};
 
 /// A name no backend has: binding to it makes PostgreSQL say that the statement does not exist.
 const NO_SUCH: &[u8] = b"hw_none";
@@ -48,7 +48,7 @@ impl Session {
             tag::COPY_DATA => 5,
             // Its function's OID.
             tag::FUNCTION_CALL => 9.min(header.total),
-            tag::QUERY if header.total > HOLD_BYTES_MAX => 5,
+            tag::QUERY if header.total > QUERY_BYTES_MAX => 5,
             tag::BIND => Self::looked_at(header.total),
             _ => header.total,
         };
@@ -119,8 +119,11 @@ impl Session {
         backend: &mut Backend,
     ) -> Sent {
         let verdict = match Query::parse(message) {
-            Ok(query) if header.total <= HOLD_BYTES_MAX => self.judge(query.text, cx),
-            Ok(_) | Err(_) => Arc::new(Verdict::bare(Class::Unknown, Why::TooLong)),
+            Ok(query) if header.total <= QUERY_BYTES_MAX => self.judge(query.text, cx),
+            Ok(_) | Err(_) => {
+                self.note_pin(Effects::UNTRACKED_STATE);
+                Arc::new(Verdict::bare(Class::Unknown, Why::TooLong))
+            }
         };
         backend.unnamed = None;
         self.names.drop_unnamed();
@@ -388,46 +391,51 @@ impl Session {
         if verdict.effects.is_empty() {
             return Permit::Given;
         }
-        if undecidable(verdict) {
-            self.note_pin(Effects::UNTRACKED_STATE);
-        }
         self.note_pin(verdict.effects);
         if verdict.effects.intersects(SETTLED_ALONE) {
             self.incoming.marks.set(Marks::BARRIER);
         }
         for detail in &verdict.details {
-            match detail {
-                Detail::Set { name, value, local: false, text } => self.settings.pending.push(match value {
-                    SetValue::Default => Change::Reset { name: name.clone() },
-                    SetValue::Text(_) => Change::Set { name: name.clone(), text: text.clone() },
-                }),
-                Detail::SetSessionCharacteristics { read_only } => {
-                    if let Some(on) = read_only {
-                        let text =
-                            format!("SET default_transaction_read_only = {}", if *on { "on" } else { "off" });
-                        let name = "default_transaction_read_only".to_owned();
-                        self.settings.pending.push(Change::Set { name, text });
-                    } else {
-                        self.note_pin(Effects::UNTRACKED_STATE);
-                    }
-                }
-                Detail::ResetAll => self.settings.pending.push(Change::ResetAll),
-                Detail::DiscardAll => {
-                    backend.known.doubt_all();
-                    self.incoming.marks.clear(Marks::PINNED_BEHIND);
-                    self.names.freeing_all();
-                    self.settings.pending.push(Change::DiscardAll);
-                }
-                Detail::DeallocateAll => {
-                    backend.known.doubt_all();
-                    self.names.freeing_all();
-                }
-                Detail::Deallocate { name } => self.note_deallocate(name.as_bytes(), backend),
-                Detail::RollbackTo if !self.settings.pending.is_empty() => self.settings.uncertain = true,
-                _ => {}
-            }
+            self.note_detail(detail, backend);
         }
         Permit::Given
+    }
+
+    /// Notes what one statement of a text that goes on now does to the session's settings and names.
+    fn note_detail(&mut self, detail: &Detail, backend: &mut Backend) {
+        let pending = match detail {
+            Detail::Set { name, value: SetValue::Default, local: false, .. } => {
+                Pending::Change(Change::Reset { name: name.clone() })
+            }
+            Detail::Set { name, value: SetValue::Text(_), local: false, text } => {
+                Pending::Change(Change::Set { name: name.clone(), text: text.clone() })
+            }
+            Detail::SetSessionCharacteristics { read_only: Some(on) } => {
+                let text = format!("SET default_transaction_read_only = {}", if *on { "on" } else { "off" });
+                Pending::Change(Change::Set { name: "default_transaction_read_only".to_owned(), text })
+            }
+            Detail::SetSessionCharacteristics { read_only: None } => {
+                return self.note_pin(Effects::UNTRACKED_STATE);
+            }
+            Detail::ResetAll => Pending::Change(Change::ResetAll),
+            Detail::DiscardAll => {
+                backend.known.doubt_all();
+                self.incoming.marks.clear(Marks::PINNED_BEHIND);
+                self.names.freeing_all();
+                Pending::Turn(Turn::Discard)
+            }
+            Detail::DeallocateAll => {
+                backend.known.doubt_all();
+                return self.names.freeing_all();
+            }
+            Detail::Deallocate { name } => return self.note_deallocate(name.as_bytes(), backend),
+            Detail::RollbackTo => Pending::Turn(Turn::Savepoint),
+            Detail::Commit { .. } | Detail::Rollback { .. } | Detail::PrepareTransaction => {
+                Pending::Turn(Turn::End)
+            }
+            _ => return,
+        };
+        self.settings.pending.push_back(pending);
     }
 
     /// Does it free a statement that the client has prepared by the protocol?
@@ -461,7 +469,9 @@ impl Session {
             return false;
         }
         // Until the settings are brought into line again, a new transaction could write.
-        let reset = |change: &Change| matches!(change, Change::ResetAll | Change::DiscardAll);
+        let reset = |pending: &Pending| {
+            matches!(pending, Pending::Change(Change::ResetAll) | Pending::Turn(Turn::Discard))
+        };
         if self.settings.pending.iter().any(reset) && verdict.class != Class::Reads {
             return true;
         }
@@ -512,19 +522,6 @@ impl Session {
 /// in the session. From PostgreSQL's `pg_proc.dat`.
 const LARGE_OBJECT_FUNCTIONS: [u32; 13] =
     [715, 764, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171];
-
-/// Do its settings and its ends of transactions stand in one message, so that one outcome does not tell which hold?
-fn undecidable(verdict: &Verdict) -> bool {
-    let sets = |d: &Detail| {
-        matches!(
-            d,
-            Detail::Set { local: false, .. } | Detail::SetSessionCharacteristics { .. } | Detail::ResetAll
-        )
-    };
-    verdict.statements > 1
-        && verdict.effects.contains(Effects::TRANSACTION)
-        && verdict.details.iter().any(sets)
-}
 
 /// How a message went on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

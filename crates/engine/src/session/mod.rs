@@ -28,6 +28,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub use survey::PINNING;
 
 use names::Names;
 use owed::Pipeline;
-use parameters::{Change, Tracked};
+use parameters::{Change, Pending, Tracked};
 use statements::Statements;
 
 /// Request bytes kept so that it can run again, and the most of a request that is looked at before it is routed.
@@ -58,6 +59,10 @@ pub const HOLD_BYTES_MAX: usize = 64 << 10;
 
 /// Longest Parse message that is taken: its text must be kept to prepare it on other backends.
 pub const PARSE_BYTES_MAX: usize = 16 << 20;
+
+/// Longest simple query whose text is read for what it leaves in the session; a longer one ties the session to its
+/// backend.
+pub const QUERY_BYTES_MAX: usize = 16 << 20;
 
 /// Most prepared statements of one client.
 pub const PREPARED_MAX: usize = 5_000;
@@ -291,10 +296,8 @@ impl Marks {
     const BARRIER: Marks = Marks(8);
     /// Something sent since the last idle moment may have written.
     const WROTE: Marks = Marks(16);
-    /// The block was rolled back by the request being answered.
-    const ROLLED_BACK: Marks = Marks(32);
     /// Something that pins was sent behind the last DISCARD ALL.
-    const PINNED_BEHIND: Marks = Marks(64);
+    const PINNED_BEHIND: Marks = Marks(32);
 
     fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0
@@ -323,8 +326,8 @@ struct Settings {
     /// What the start-up message asked for: where RESET leads.
     base: Arc<Tracked>,
     tracked: Arc<Tracked>,
-    /// Sent, take effect when the request or the block ends well.
-    pending: Vec<Change>,
+    /// Sent, and decided when the request or the block ends.
+    pending: VecDeque<Pending>,
     /// A savepoint was rolled back while changes were pending: nobody knows which of them hold.
     uncertain: bool,
     /// Of `search_path`, parsed; with the text it was parsed from.
@@ -336,6 +339,16 @@ struct Settings {
 pub struct Pin {
     /// The kind of state that is there.
     pub what: &'static str,
+    lasts: Lasts,
+}
+
+/// How long what pins is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lasts {
+    /// A rollback does not take it away.
+    Long,
+    /// It was made in this transaction, and goes if that is rolled back.
+    Tentative,
 }
 
 /// The previous statement's route, for `SHOW highwater.last_route`.
@@ -394,7 +407,7 @@ impl Session {
             settings: Settings {
                 base: Arc::clone(&tracked),
                 tracked,
-                pending: Vec::new(),
+                pending: VecDeque::new(),
                 uncertain: false,
                 search_path: None,
             },

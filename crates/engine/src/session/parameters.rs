@@ -31,8 +31,26 @@ pub enum Change {
     },
     /// All settings are back at their defaults.
     ResetAll,
-    /// As `ResetAll`; prepared statements and everything that pinned the session are gone too.
-    DiscardAll,
+}
+
+/// Something on its way that the settings depend on, in the order it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// A change, which holds when its transaction ends well.
+    Change(Change),
+    /// A statement whose CommandComplete decides what becomes of the changes before it.
+    Turn(Turn),
+}
+
+/// What a statement does to the changes before it, once it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// COMMIT, ROLLBACK, PREPARE TRANSACTION: its tag tells whether they hold.
+    End,
+    /// ROLLBACK TO: nobody knows which of them hold.
+    Savepoint,
+    /// DISCARD ALL: none of them matters any more, and neither does what was there before.
+    Discard,
 }
 
 impl Tracked {
@@ -55,7 +73,7 @@ impl Tracked {
                     next.entries.insert(name.clone(), text.clone());
                 }
             }
-            Change::ResetAll | Change::DiscardAll => next.entries.clone_from(&base.entries),
+            Change::ResetAll => next.entries.clone_from(&base.entries),
             Change::Set { .. } => {}
         }
         next
@@ -71,7 +89,7 @@ impl Tracked {
             Change::Reset { name } => {
                 next.entries.remove(name);
             }
-            Change::ResetAll | Change::DiscardAll => next.entries.clear(),
+            Change::ResetAll => next.entries.clear(),
         }
         next
     }

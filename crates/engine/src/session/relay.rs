@@ -10,6 +10,7 @@ use crate::route::{Reason, RouteMode};
 
 use super::backend::Backend;
 use super::owed::{CopyInput, Owed};
+use super::settle::Outcome;
 use super::{Context, Event, Lease, Marks, Passing, Session, Side, Step, Want};
 
 /// Answer bytes that may be withheld while it is open whether the request must run again.
@@ -124,7 +125,7 @@ impl Session {
             Advance::OutOfStep => return Some(self.on_garbage(backend, cx)),
         }
         match header.tag {
-            tag::COMMAND_COMPLETE => self.note_command(message),
+            tag::COMMAND_COMPLETE => self.note_command(message, backend),
             tag::COPY_IN => {
                 let input = self.pipeline.on_copy_in();
                 self.on_copy_in(front, input);
@@ -294,16 +295,18 @@ impl Session {
         }
     }
 
-    /// CommandComplete: a ROLLBACK takes back what the block has set; what was to be freed is free.
-    fn note_command(&mut self, message: &[u8]) {
+    /// CommandComplete: some statements decide about what was sent before them.
+    fn note_command(&mut self, message: &[u8], backend: &mut Backend) {
         let Ok(command) = CommandComplete::parse(message) else { return };
-        if command.tag == b"ROLLBACK" {
-            self.incoming.marks.set(Marks::ROLLED_BACK);
-        } else {
-            self.incoming.marks.clear(Marks::ROLLED_BACK);
-        }
-        if matches!(command.tag, b"DEALLOCATE" | b"DEALLOCATE ALL" | b"DISCARD ALL") {
-            self.names.freed();
+        match command.tag {
+            b"COMMIT" | b"PREPARE TRANSACTION" => self.turn(Outcome::Kept, backend),
+            b"ROLLBACK" => self.turn(Outcome::Undone, backend),
+            b"DISCARD ALL" => {
+                self.turn(Outcome::Kept, backend);
+                self.names.freed();
+            }
+            b"DEALLOCATE" | b"DEALLOCATE ALL" => self.names.freed(),
+            _ => {}
         }
     }
 

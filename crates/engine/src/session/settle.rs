@@ -1,5 +1,6 @@
 //! ReadyForQuery: the request is over. Watermark, settings, block, and whether the backend goes back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wire::status::TransactionStatus;
@@ -9,8 +10,17 @@ use crate::freshness::watermark::ReadFrom;
 
 use super::backend::Backend;
 use super::owed::Record;
-use super::parameters::Change;
-use super::{Block, Context, Event, Lease, Marks, Pin, Session, Side, Want};
+use super::parameters::{Pending, Tracked, Turn};
+use super::{Block, Context, Event, Lasts, Lease, Marks, Pin, Session, Side, Want};
+
+/// What became of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// What was done in it holds.
+    Kept,
+    /// It was rolled back.
+    Undone,
+}
 
 impl Session {
     /// The backend has answered one request to the end and reported this status.
@@ -36,7 +46,7 @@ impl Session {
             }
             TransactionStatus::InTransaction | TransactionStatus::Failed => {
                 self.block = Block::Open { status };
-                self.incoming.marks.clear(Marks::ROLLED_BACK);
+                self.keep_changes();
             }
         }
         if backend.side == Side::Replica {
@@ -89,30 +99,85 @@ impl Session {
             }
             self.raise(cx, backend);
         }
-        let rolled_back = failed || self.incoming.marks.has(Marks::ROLLED_BACK);
-        self.incoming.marks.clear(Marks::ROLLED_BACK);
+        let outcome = if failed { Outcome::Undone } else { Outcome::Kept };
+        if self.pipeline.is_empty() {
+            // Otherwise what pins may be under way behind it.
+            self.end_tentative(outcome);
+        }
+        self.end_pending(outcome, backend);
+    }
+
+    /// What pinned the session in this transaction stays, or is gone with it.
+    fn end_tentative(&mut self, outcome: Outcome) {
+        let tentative = self.pin.as_mut().filter(|pin| pin.lasts == Lasts::Tentative);
+        match (outcome, tentative) {
+            (Outcome::Kept, Some(pin)) => pin.lasts = Lasts::Long,
+            (Outcome::Undone, Some(_)) => self.pin = None,
+            (Outcome::Kept | Outcome::Undone, None) => {}
+        }
+    }
+
+    /// The CommandComplete of a statement that decides what becomes of the settings before it.
+    pub(super) fn turn(&mut self, outcome: Outcome, backend: &mut Backend) {
+        let turn = self.settings.pending.iter().position(|p| matches!(p, Pending::Turn(_)));
+        let Some(at) = turn else { return };
+        match self.settings.pending.remove(at) {
+            Some(Pending::Turn(Turn::Savepoint)) => self.settings.uncertain |= at > 0,
+            Some(Pending::Turn(Turn::Discard)) => {
+                self.settings.pending.drain(..at);
+                self.discarded(backend);
+            }
+            Some(Pending::Turn(Turn::End)) => {
+                let behind = self.settings.pending.split_off(at);
+                self.end_tentative(outcome);
+                self.end_pending(outcome, backend);
+                self.settings.pending = behind;
+            }
+            Some(Pending::Change(_)) | None => {}
+        }
+    }
+
+    /// DISCARD ALL was done: the session is as it was after login.
+    fn discarded(&mut self, backend: &mut Backend) {
+        self.settings.uncertain = false;
+        self.settings.tracked = Arc::clone(&self.settings.base);
+        backend.applied = Arc::new(Tracked::default());
+        let another = self.settings.pending.contains(&Pending::Turn(Turn::Discard));
+        if !another && !self.incoming.marks.has(Marks::PINNED_BEHIND) {
+            self.pin = None;
+        }
+    }
+
+    /// A transaction is over: the changes made in it hold, or do not. What was to decide and has not did not run.
+    fn end_pending(&mut self, outcome: Outcome, backend: &mut Backend) {
+        let uncertain = std::mem::take(&mut self.settings.uncertain);
         let pending = std::mem::take(&mut self.settings.pending);
-        if rolled_back || pending.is_empty() {
-            self.settings.uncertain = false;
+        if outcome == Outcome::Undone || pending.is_empty() {
             return;
         }
-        if std::mem::take(&mut self.settings.uncertain) {
-            self.pin = Some(Pin { what: "settings that a savepoint may have taken back" });
+        if uncertain {
+            let what = "settings that a savepoint may have taken back";
+            self.pin = Some(Pin { what, lasts: Lasts::Long });
         }
         self.apply(&pending, backend);
     }
 
+    /// The request did not end its block: what was to decide and has not did not run.
+    fn keep_changes(&mut self) {
+        if self.pipeline.is_empty() {
+            self.settings.pending.retain(|pending| matches!(pending, Pending::Change(_)));
+        }
+    }
+
     /// These changes hold: for the session, and on this backend.
-    fn apply(&mut self, changes: &[Change], backend: &mut Backend) {
+    fn apply(&mut self, pending: &VecDeque<Pending>, backend: &mut Backend) {
         let in_line = Arc::ptr_eq(&backend.applied, &self.settings.tracked);
         let mut tracked = (*self.settings.tracked).clone();
         let mut applied = (*backend.applied).clone();
-        for change in changes {
+        for pending in pending {
+            let Pending::Change(change) = pending else { continue };
             tracked = tracked.changed_over(&self.settings.base, change);
             applied = applied.changed(change);
-            if matches!(change, Change::DiscardAll) && !self.incoming.marks.has(Marks::PINNED_BEHIND) {
-                self.pin = None;
-            }
         }
         self.settings.tracked = Arc::new(tracked);
         backend.applied = if in_line && applied == *self.settings.tracked {

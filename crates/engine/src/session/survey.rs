@@ -9,7 +9,7 @@ use sql::{Class, Detail, Effects, RouteHint, Verdict, Why};
 use wire::frame::{self, tag::client as tag};
 use wire::frontend::{Bind, Close, Describe, DescribeKind, Parse, Query};
 
-use super::{Context, HOLD_BYTES_MAX, Session};
+use super::{Context, HOLD_BYTES_MAX, QUERY_BYTES_MAX, Session};
 
 /// State that another backend would not have, whatever we repeat there.
 pub const PINNING: Effects = Effects::UNTRACKED_STATE
@@ -174,7 +174,7 @@ impl Session {
     }
 
     fn survey_query(&mut self, input: &[u8], total: usize, cx: &mut Context<'_>) -> Outlook {
-        if total > HOLD_BYTES_MAX {
+        if total > QUERY_BYTES_MAX {
             return Outlook::Request(Box::new(Survey::unknown(total, Why::TooLong)));
         }
         let Some(message) = input.get(..total) else { return Outlook::NeedInput };
