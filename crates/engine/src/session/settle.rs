@@ -100,7 +100,7 @@ impl Session {
             self.raise(cx, backend);
         }
         let outcome = if failed { Outcome::Undone } else { Outcome::Kept };
-        if self.pipeline.is_empty() {
+        if outcome == Outcome::Kept || self.pipeline.is_empty() {
             // Otherwise what pins may be under way behind it.
             self.end_tentative(outcome);
         }

@@ -235,6 +235,29 @@ async fn settings_of_one_client_are_never_seen_by_another() {
 }
 
 #[tokio::test]
+async fn settings_that_outlive_an_error_or_a_rollback_are_their_clients_own() {
+    let Some(fixture) = start(1).await else { return };
+    let (mut a, mut b) = (fixture.raw(), fixture.raw());
+    let shown =
+        |raw: &mut Raw| raw.value("/* highwater: route=primary */ SELECT current_setting('work_mem')");
+    let before = shown(&mut b);
+    let long = format!("SELECT '{}'; SET work_mem = '7MB'", "x".repeat(200_000));
+    let cases: [(&[&str], &str); 4] = [
+        (&["/* highwater: route=primary */ SET work_mem = '5MB'; COMMIT; SELECT 1/0"], "5MB"),
+        (&["BEGIN", "SET work_mem = '6MB'", "COMMIT AND CHAIN", "ROLLBACK"], "6MB"),
+        (&["BEGIN", "SET work_mem = '6MB'; COMMIT; BEGIN; SET work_mem = '9MB'", "ROLLBACK"], "6MB"),
+        (&[&long], "7MB"),
+    ];
+    for (texts, after) in cases {
+        for text in texts {
+            a.query(text);
+        }
+        assert_eq!(shown(&mut b), before, "after {:.60}", texts[0]);
+        assert_eq!(shown(&mut a), after, "after {:.60}", texts[0]);
+    }
+}
+
+#[tokio::test]
 async fn what_a_backend_holds_for_a_client_leaves_with_it() {
     let Some(fixture) = start(2).await else { return };
     for _ in 0..3 {
