@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use engine::pool::{Condition, WaiterId};
-use engine::session::{Context, Event, Profile, Session, Side, Step, Want};
+use arc_swap::Guard;
+use engine::session::{Context, Event, Profile, Session, Shared, Side, Step, Want};
 use engine::time::Instant;
-use engine::view::NodeId;
+use engine::view::{NodeId, View};
 use mio::net::TcpStream;
 use slab::Slab;
+use sql::Catalogue;
 use wire::sqlstate::SqlState;
 use wire::status::TransactionStatus;
 
@@ -17,7 +19,7 @@ use crate::world::Database;
 
 use super::backend::{BackendConn, Use};
 use super::io::{Received, Socket};
-use super::{Phase, UNSENT_BYTES_MAX, Worker, client_token};
+use super::{Phase, Scratch, UNSENT_BYTES_MAX, Worker, client_token};
 
 /// One client.
 pub(super) struct ClientConn {
@@ -56,6 +58,38 @@ pub(super) struct ClientInfo {
 pub(super) enum Loss {
     /// Its connection ended.
     Connection,
+}
+
+/// What the requests of one event are judged by: read once, after the event's bytes had arrived, so that what they
+/// acknowledge lies before `now`.
+struct Sight {
+    now: Instant,
+    view: Guard<Arc<View>>,
+    catalogue: Guard<Arc<Catalogue>>,
+}
+
+impl Sight {
+    fn of(database: &Database, now: Instant) -> Self {
+        Sight { now, view: database.cluster.view.load(), catalogue: database.catalogue.load() }
+    }
+
+    /// What a session works with.
+    fn context<'a>(
+        &'a self,
+        info: &'a ClientInfo,
+        shared: &'a mut Shared,
+        scratch: &'a mut Scratch,
+    ) -> Context<'a> {
+        Context {
+            now: self.now,
+            view: &self.view,
+            catalogue: &self.catalogue,
+            default_search_path: info.search_path.as_deref(),
+            shared,
+            to_backend: &mut scratch.to_backend,
+            to_client: &mut scratch.to_client,
+        }
+    }
 }
 
 impl ClientConn {
@@ -185,7 +219,8 @@ impl Worker {
         } else {
             0
         };
-        client.active = self.parts.clock.now();
+        self.now = self.parts.clock.now();
+        client.active = self.now;
         self.parts.stats.bytes_received.add(received as u64);
         if kept.is_empty() {
             let consumed = self.show_client(index, &buffer[..received]);
@@ -239,17 +274,17 @@ impl Worker {
 
     /// Gets the client a backend of this node. `false`: it has to wait.
     fn check_out_for(&mut self, index: usize, node: NodeId) -> bool {
-        let now = self.parts.clock.now();
-        let place = self.check_out(index, node, now);
+        let place = self.check_out(index, node, self.now);
         if let Some(place) = place {
             self.attach(index, place);
         }
         place.is_some()
     }
 
-    /// The backend at this place is the client's from here on. What brings it into line is sent with the request.
-    pub(super) fn attach(&mut self, index: usize, place: usize) {
-        let now = self.parts.clock.now();
+    /// The backend at this place is the client's from here on. What brings it into line (settings that differ, a
+    /// deferred BEGIN; in most cases nothing) is left among the pieces, to be sent together with the request.
+    fn attach(&mut self, index: usize, place: usize) {
+        let now = self.now;
         let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place))
         else {
             return;
@@ -265,38 +300,27 @@ impl Worker {
         client.backend = Some(place);
         backend.used = Use::Lent(index);
         backend.since = now;
-        let view = client.info.database.cluster.view.load();
-        let catalogue = client.info.database.catalogue.load();
-        let mut cx = Context {
-            now,
-            view: &view,
-            catalogue: &catalogue,
-            default_search_path: client.info.search_path.as_deref(),
-            shared: &mut self.shared,
-            to_backend: &mut self.scratch.to_backend,
-            to_client: &mut self.scratch.to_client,
-        };
+        let sight = Sight::of(&client.info.database, self.now);
+        let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         client.session.on_checked_out(&mut backend.state, &mut cx);
-        // Settings that differ and a deferred BEGIN; in most cases there is nothing.
-        backend.socket.send(&self.scratch.to_backend, &[], &mut self.scratch.gather);
+    }
+
+    /// As `attach`, for a client that is looked at later: what brings the backend into line goes ahead.
+    pub(super) fn attach_for_later(&mut self, index: usize, place: usize) {
+        self.attach(index, place);
+        if let Some(backend) = self.backends.get_mut(place) {
+            backend.socket.send(&self.scratch.to_backend, &[], &mut self.scratch.gather);
+        }
         self.scratch.to_backend.clear();
+        self.todo.push(index);
     }
 
     /// One call of `Session::on_client`, and sending what it made. `None`: the client is gone.
     fn client_step(&mut self, index: usize, input: &[u8]) -> Option<Step> {
         let client = self.clients.get_mut(index)?;
         let mut backend = client.backend.and_then(|p| self.backends.get_mut(p));
-        let view = client.info.database.cluster.view.load();
-        let catalogue = client.info.database.catalogue.load();
-        let mut cx = Context {
-            now: self.parts.clock.now(),
-            view: &view,
-            catalogue: &catalogue,
-            default_search_path: client.info.search_path.as_deref(),
-            shared: &mut self.shared,
-            to_backend: &mut self.scratch.to_backend,
-            to_client: &mut self.scratch.to_client,
-        };
+        let sight = Sight::of(&client.info.database, self.now);
+        let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         let step = client.session.on_client(input, &mut cx, backend.as_deref_mut().map(|b| &mut b.state));
         if let Some(backend) = backend {
             backend.socket.send(&self.scratch.to_backend, input, &mut self.scratch.gather);
@@ -311,25 +335,14 @@ impl Worker {
 
     /// One call of `Session::on_backend`, and sending what it made.
     pub(super) fn backend_step(&mut self, place: usize, index: usize, input: &[u8]) -> Step {
-        // Read after the bytes had arrived: what they acknowledge lies before.
-        let now = self.parts.clock.now();
         let gone = Step { consumed: input.len(), want: Want::Close };
         let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place))
         else {
             return gone;
         };
-        client.active = now;
-        let view = client.info.database.cluster.view.load();
-        let catalogue = client.info.database.catalogue.load();
-        let mut cx = Context {
-            now,
-            view: &view,
-            catalogue: &catalogue,
-            default_search_path: client.info.search_path.as_deref(),
-            shared: &mut self.shared,
-            to_backend: &mut self.scratch.to_backend,
-            to_client: &mut self.scratch.to_client,
-        };
+        client.active = self.now;
+        let sight = Sight::of(&client.info.database, self.now);
+        let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         let step = client.session.on_backend(input, &mut cx, &mut backend.state);
         let sent = client.socket.send(&self.scratch.to_client, input, &mut self.scratch.gather);
         self.parts.stats.bytes_sent.add(sent as u64);
@@ -346,17 +359,8 @@ impl Worker {
         call: impl FnOnce(&mut Session, &[u8], &mut Context<'_>) -> R,
     ) -> Option<R> {
         let client = self.clients.get_mut(index)?;
-        let view = client.info.database.cluster.view.load();
-        let catalogue = client.info.database.catalogue.load();
-        let mut cx = Context {
-            now: self.parts.clock.now(),
-            view: &view,
-            catalogue: &catalogue,
-            default_search_path: client.info.search_path.as_deref(),
-            shared: &mut self.shared,
-            to_backend: &mut self.scratch.to_backend,
-            to_client: &mut self.scratch.to_client,
-        };
+        let sight = Sight::of(&client.info.database, self.now);
+        let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         let result = call(&mut client.session, &client.input, &mut cx);
         client.socket.send(&self.scratch.to_client, &client.input, &mut self.scratch.gather);
         self.scratch.to_client.clear();
@@ -404,17 +408,8 @@ impl Worker {
             let (Some(client), Some(backend)) = (clients.get_mut(index), backends.get_mut(place)) else {
                 return;
             };
-            let view = client.info.database.cluster.view.load();
-            let catalogue = client.info.database.catalogue.load();
-            let mut cx = Context {
-                now: self.parts.clock.now(),
-                view: &view,
-                catalogue: &catalogue,
-                default_search_path: client.info.search_path.as_deref(),
-                shared: &mut self.shared,
-                to_backend: &mut self.scratch.to_backend,
-                to_client: &mut self.scratch.to_client,
-            };
+            let sight = Sight::of(&client.info.database, self.now);
+            let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
             let want = client.session.on_backend_lost(&mut cx, &backend.state);
             client.socket.send(&self.scratch.to_client, &[], &mut self.scratch.gather);
             want
@@ -449,8 +444,7 @@ impl Worker {
             if let Some(entry) = self.pools.entry(pool) {
                 let _ = entry.machine.abandon(waiter);
             }
-            let now = self.parts.clock.now();
-            self.run_pool(pool, now);
+            self.run_pool(pool, self.now);
         }
         self.holding.retain(|&i| i != index);
         for place in std::mem::take(&mut client.kept) {

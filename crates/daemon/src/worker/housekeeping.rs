@@ -15,7 +15,7 @@ use super::{Phase, TICK, Worker};
 impl Worker {
     /// Deadlines, a few times a second.
     pub(super) fn tick(&mut self) {
-        let now = self.parts.clock.now();
+        let now = self.now;
         self.tick_pools(now);
         if now.since(self.ticked) < TICK {
             return;
@@ -34,7 +34,7 @@ impl Worker {
 
     /// The view has changed: held requests may go on, and pools may have backends of a node that is another now.
     pub(super) fn on_view_changed(&mut self) {
-        let now = self.parts.clock.now();
+        let now = self.now;
         self.recheck_pools(now);
         self.look_at_held(now);
     }
@@ -46,8 +46,7 @@ impl Worker {
             match want {
                 Some(Want::CheckOut(node)) => {
                     if let Some(place) = self.check_out(index, node, now) {
-                        self.attach(index, place);
-                        self.todo.push(index);
+                        self.attach_for_later(index, place);
                     }
                 }
                 Some(Want::Hold) => self.hold_or_fail(index, now),

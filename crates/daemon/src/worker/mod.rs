@@ -81,6 +81,8 @@ struct Worker {
     holding: Vec<usize>,
     phase: Phase,
     ticked: Instant,
+    /// Read after the bytes that are being dealt with had arrived.
+    now: Instant,
     /// Grows with each client and backend, to tell successors of a place apart.
     generation: u32,
 }
@@ -139,6 +141,7 @@ impl Worker {
             holding: Vec::new(),
             phase: Phase::Serving,
             ticked: now,
+            now,
             generation: 0,
         }
     }
@@ -155,6 +158,7 @@ impl Worker {
                     return;
                 }
             }
+            self.now = self.parts.clock.now();
             // Backends first: one that has died must not be lent to a client of the same round.
             for event in &events {
                 if event.token() != WAKER
@@ -171,6 +175,7 @@ impl Worker {
                 }
             }
             self.do_todo();
+            self.now = self.parts.clock.now();
             self.tick();
             self.do_todo();
         }
@@ -178,7 +183,7 @@ impl Worker {
 
     /// How long the loop may sleep.
     fn timeout(&self) -> Duration {
-        let now = self.parts.clock.now();
+        let now = self.now;
         let pools = self.pools.next_deadline().map(|at| at.since(now));
         let tick = if self.holding.is_empty() { TICK * 10 } else { TICK };
         pools.map_or(tick, |p| p.min(tick))

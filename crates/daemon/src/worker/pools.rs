@@ -170,7 +170,7 @@ impl Worker {
         slot: SlotId,
         outcome: Result<Box<ReadyBackend>, ConnectError>,
     ) {
-        let now = self.parts.clock.now();
+        let now = self.now;
         let generation = self.next_generation();
         let Some(entry) = self.pools.entry(pool) else { return };
         match outcome {
@@ -216,8 +216,7 @@ impl Worker {
             self.return_slot(pool, slot, condition, now);
             return self.unproved(index);
         }
-        self.attach(index, place);
-        self.todo.push(index);
+        self.attach_for_later(index, place);
     }
 
     /// There is no backend, and none will come soon.
