@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use engine::pool::{Condition, WaiterId};
 use arc_swap::Guard;
+use engine::pool::{Condition, WaiterId};
 use engine::session::{Context, Event, Profile, Session, Shared, Side, Step, Want};
 use engine::time::Instant;
 use engine::view::{NodeId, View};

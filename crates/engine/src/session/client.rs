@@ -136,7 +136,7 @@ impl Session {
     fn open_request(&mut self, input: &[u8], cx: &mut Context<'_>) -> Progress {
         let survey = match self.survey(input, cx) {
             Outlook::NeedInput => return Progress::Stop(Want::Input),
-            Outlook::Request(survey) => *survey,
+            Outlook::Request(survey) => survey,
         };
         if let Some(bytes) = self.answer_locally(input, &survey, cx) {
             return Progress::Bytes(bytes);
@@ -164,6 +164,7 @@ impl Session {
             rerunnable: survey.rerunnable,
             shape: survey.shape,
             started: cx.now,
+            simple: survey.simple.clone(),
         };
         self.route.last.decision = Some(decision);
         self.route.last.reran = self.route.rerun.take().is_some();
@@ -326,7 +327,7 @@ impl Session {
         }
         let Lease::Held { decision, .. } = self.lease else { return None };
         let reason = if self.pin.is_some() { Reason::Pinned } else { Reason::OpenTransaction };
-        self.incoming.current = Current { reads: false, rerunnable: false, shape: 0, started: cx.now };
+        self.incoming.current = Current { started: cx.now, ..Current::unknown() };
         self.route.last.decision = Some(Decision { reason, ..decision });
         self.route.last.reran = false;
         cx.shared.events.push(Event::Decided(reason));

@@ -13,7 +13,7 @@ use crate::route::RouteMode;
 use super::backend::Backend;
 use super::client::{Progress, SETTLED_ALONE};
 use super::owed::{Owed, Record};
-use super::parameters::{Change, Pending, Turn, same};
+use super::parameters::{Change, Pending, Turn};
 use super::statements::{PREFIX, Preparation, Prepared, Statement, backend_name};
 use super::{Block, Context, Event, HOLD_BYTES_MAX, Marks, Passing, QUERY_BYTES_MAX, Session, Side, Want};
 
@@ -102,7 +102,7 @@ impl Session {
 
     /// The account of the request whose last message goes on now.
     fn record(&self) -> Record {
-        let current = self.incoming.current;
+        let current = &self.incoming.current;
         Record {
             reads: current.reads,
             rerunnable: current.rerunnable,
@@ -118,9 +118,10 @@ impl Session {
         cx: &mut Context<'_>,
         backend: &mut Backend,
     ) -> Sent {
-        let verdict = match Query::parse(message) {
-            Ok(query) if header.total <= QUERY_BYTES_MAX => self.judge(query.text, cx),
-            Ok(_) | Err(_) => {
+        let verdict = match (self.incoming.current.simple.take(), Query::parse(message)) {
+            (Some(verdict), _) => verdict,
+            (None, Ok(query)) if header.total <= QUERY_BYTES_MAX => self.judge(query.text, cx),
+            (None, Ok(_) | Err(_)) => {
                 self.note_pin(Effects::UNTRACKED_STATE);
                 Arc::new(Verdict::bare(Class::Unknown, Why::TooLong))
             }
@@ -491,7 +492,12 @@ impl Session {
 
     /// Sends the settings that differ, in front of everything else.
     pub(super) fn bring_into_line(&mut self, backend: &mut Backend, cx: &mut Context<'_>) {
-        if same(&backend.applied, &self.settings.tracked) {
+        if Arc::ptr_eq(&backend.applied, &self.settings.tracked) {
+            return;
+        }
+        if *backend.applied == *self.settings.tracked {
+            // One set for all who asked for the same, so that the next comparison is of two addresses.
+            self.settings.tracked = Arc::clone(&backend.applied);
             return;
         }
         let sql = backend.applied.bring_to(&self.settings.tracked);

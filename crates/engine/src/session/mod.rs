@@ -258,7 +258,7 @@ enum Lease {
 }
 
 /// The request whose messages are being sent on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Current {
     /// Everything in it is a read.
     reads: bool,
@@ -268,6 +268,15 @@ struct Current {
     shape: u64,
     /// When it was routed.
     started: Instant,
+    /// Of a lone simple query that is yet to be sent on: its verdict.
+    simple: Option<Arc<Verdict>>,
+}
+
+impl Current {
+    /// A request that nothing is known about.
+    fn unknown() -> Self {
+        Current { reads: false, rerunnable: false, shape: 0, started: Instant::START, simple: None }
+    }
 }
 
 /// What is known about the client's input between calls.
@@ -330,8 +339,16 @@ struct Settings {
     pending: VecDeque<Pending>,
     /// A savepoint was rolled back while changes were pending: nobody knows which of them hold.
     uncertain: bool,
-    /// Of `search_path`, parsed; with the text it was parsed from.
-    search_path: Option<(String, SearchPath)>,
+    search_path: Option<KnownPath>,
+}
+
+/// A search path whose value is known.
+#[derive(Debug)]
+struct KnownPath {
+    text: String,
+    parsed: SearchPath,
+    /// Tells verdicts for different paths apart.
+    key: u64,
 }
 
 /// What ties a session to its backend.
@@ -491,28 +508,28 @@ impl Session {
         }
         let context = self.judgement_context(cx);
         let unknown = SearchPath::unknown();
-        let search_path = self.settings.search_path.as_ref().map_or(&unknown, |(_, path)| path);
+        let search_path = self.settings.search_path.as_ref().map_or(&unknown, |path| &path.parsed);
         let environment = sql::Environment {
             catalogue: cx.catalogue,
             search_path,
-            standard_conforming_strings: self.settings.tracked.text("standard_conforming_strings").is_none(),
+            standard_conforming_strings: !self.settings.tracked.sets_strings(),
         };
         cx.shared.memo.get_or_classify(text, context, &environment)
     }
 
     /// A number for everything besides the text that a verdict depends on.
     fn judgement_context(&mut self, cx: &Context<'_>) -> u64 {
-        let wanted = match self.settings.tracked.text("search_path") {
-            // A path set by the session is a statement's text; only the default one is known as a value.
-            Some(_) => None,
-            None => cx.default_search_path,
-        };
-        if self.settings.search_path.as_ref().map(|(text, _)| text.as_str()) != wanted {
-            self.settings.search_path =
-                wanted.map(|text| (text.to_owned(), SearchPath::parse(text, &self.profile.user)));
+        // A path set by the session is a statement's text; only the default one is known as a value.
+        let wanted = cx.default_search_path.filter(|_| !self.settings.tracked.sets_search_path());
+        if self.settings.search_path.as_ref().map(|path| path.text.as_str()) != wanted {
+            self.settings.search_path = wanted.map(|text| KnownPath {
+                text: text.to_owned(),
+                parsed: SearchPath::parse(text, &self.profile.user),
+                key: sql::hash(text.as_bytes(), 2) as u64,
+            });
         }
-        let path_key = wanted.map_or(0, |text| sql::hash(text.as_bytes(), 2) as u64);
-        let strings_key = u64::from(self.settings.tracked.text("standard_conforming_strings").is_some());
+        let path_key = self.settings.search_path.as_ref().map_or(0, |path| path.key);
+        let strings_key = u64::from(self.settings.tracked.sets_strings());
         self.profile.database_key ^ path_key ^ (strings_key << 1)
     }
 
@@ -560,12 +577,7 @@ fn kind_of(read_only: Option<bool>, isolation: Option<Isolation>, by_default: bo
 
 impl Incoming {
     fn new() -> Self {
-        Incoming {
-            passing: Passing::None,
-            budget: 0,
-            marks: Marks(0),
-            current: Current { reads: false, rerunnable: false, shape: 0, started: Instant::START },
-        }
+        Incoming { passing: Passing::None, budget: 0, marks: Marks(0), current: Current::unknown() }
     }
 }
 

@@ -5,13 +5,30 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 /// A set of changed settings: name → the statement that makes it so. Immutable and shared: sessions that
 /// asked for the same settings and backends that have them hold equal sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tracked {
     entries: BTreeMap<String, String>,
+    facts: Facts,
+}
+
+/// What a request's judgement depends on, found out once per set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Facts {
+    search_path: bool,
+    standard_conforming_strings: bool,
+    encoding: Encoding,
+}
+
+/// Whether a text can be read byte by byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Encoding {
+    #[default]
+    Plain,
+    /// The second byte of a character can look like ASCII, a quote or a backslash among it.
+    Deceptive,
 }
 
 /// One change to the tracked settings.
@@ -61,7 +78,16 @@ impl Tracked {
             let text = format!("SELECT pg_catalog.set_config({}, {}, false)", quoted(name), quoted(value));
             (name.to_ascii_lowercase(), text)
         });
-        Tracked { entries: entries.collect() }
+        Tracked::of(entries.collect())
+    }
+
+    fn of(entries: BTreeMap<String, String>) -> Self {
+        let facts = Facts {
+            search_path: entries.contains_key("search_path"),
+            standard_conforming_strings: entries.contains_key("standard_conforming_strings"),
+            encoding: entries.get("client_encoding").map_or(Encoding::Plain, |text| encoding_of(text)),
+        };
+        Tracked { entries, facts }
     }
 
     /// The set after this change; RESET leads to what `base` has.
@@ -121,16 +147,25 @@ const DECEPTIVE_ENCODINGS: [&str; 11] =
 impl Tracked {
     /// Has the session asked for an encoding whose characters can hide ASCII bytes?
     pub(super) fn encoding_deceives(&self) -> bool {
-        self.text("client_encoding").is_some_and(|text| {
-            let text = text.to_ascii_lowercase();
-            DECEPTIVE_ENCODINGS.iter().any(|name| text.contains(name)) || text.contains("win949")
-        })
+        self.facts.encoding == Encoding::Deceptive
+    }
+
+    /// Has the session changed its search path?
+    pub(super) fn sets_search_path(&self) -> bool {
+        self.facts.search_path
+    }
+
+    /// Has the session changed how backslashes in strings are read?
+    pub(super) fn sets_strings(&self) -> bool {
+        self.facts.standard_conforming_strings
     }
 }
 
-/// Are these the same settings? Cheap when they are the same set.
-pub fn same(a: &Arc<Tracked>, b: &Arc<Tracked>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
+/// The kind of encoding that this statement asks for.
+fn encoding_of(text: &str) -> Encoding {
+    let text = text.to_ascii_lowercase();
+    let deceives = DECEPTIVE_ENCODINGS.iter().any(|name| text.contains(name)) || text.contains("win949");
+    if deceives { Encoding::Deceptive } else { Encoding::Plain }
 }
 
 /// A string literal that is safe with standard_conforming_strings on and off.

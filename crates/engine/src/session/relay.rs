@@ -5,6 +5,7 @@ use wire::encode;
 use wire::error_response::ErrorFields;
 use wire::frame::{self, Header, tag::backend as tag};
 use wire::sqlstate::SqlState;
+use wire::status::TransactionStatus;
 
 use crate::route::{Reason, RouteMode};
 
@@ -121,7 +122,13 @@ impl Session {
         match self.advance(front, header.tag, backend) {
             Advance::Show => {}
             Advance::Swallow => return None,
-            Advance::Ready => return self.on_ready(message, front, cx, backend),
+            Advance::Ready => {
+                let Ok(ready) = ReadyForQuery::parse(message) else {
+                    return Some(self.on_garbage(backend, cx));
+                };
+                cx.to_client.forward(input, at, at + n);
+                return self.on_ready(ready.status, front, cx, backend);
+            }
             Advance::OutOfStep => return Some(self.on_garbage(backend, cx)),
         }
         match header.tag {
@@ -207,7 +214,7 @@ impl Session {
     /// ReadyForQuery of a request of the client's.
     fn on_ready(
         &mut self,
-        message: &[u8],
+        status: TransactionStatus,
         front: Owed,
         cx: &mut Context<'_>,
         backend: &mut Backend,
@@ -215,9 +222,7 @@ impl Session {
         let (Owed::Query(record) | Owed::Sync(record)) = front else {
             return Some(self.on_garbage(backend, cx));
         };
-        let Ok(ready) = ReadyForQuery::parse(message) else { return Some(self.on_garbage(backend, cx)) };
-        cx.to_client.make(|out| encode::ready_for_query(out, ready.status));
-        self.settle(record, ready.status, cx, backend)
+        self.settle(record, status, cx, backend)
     }
 
     /// An ErrorResponse.

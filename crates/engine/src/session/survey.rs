@@ -71,7 +71,7 @@ pub(super) enum Own {
 /// The result of looking ahead.
 pub(super) enum Outlook {
     /// The request.
-    Request(Box<Survey>),
+    Request(Survey),
     /// Its end is not there yet.
     NeedInput,
 }
@@ -166,28 +166,26 @@ impl Session {
         let Ok(Some(header)) = frame::header(input) else { return Outlook::NeedInput };
         match header.tag {
             tag::QUERY => self.survey_query(input, header.total, cx),
-            tag::FUNCTION_CALL => {
-                Outlook::Request(Box::new(Survey::unknown(header.total, Why::UnknownFunction)))
-            }
+            tag::FUNCTION_CALL => Outlook::Request(Survey::unknown(header.total, Why::UnknownFunction)),
             _ => self.survey_batch(input, cx),
         }
     }
 
     fn survey_query(&mut self, input: &[u8], total: usize, cx: &mut Context<'_>) -> Outlook {
         if total > QUERY_BYTES_MAX {
-            return Outlook::Request(Box::new(Survey::unknown(total, Why::TooLong)));
+            return Outlook::Request(Survey::unknown(total, Why::TooLong));
         }
         let Some(message) = input.get(..total) else { return Outlook::NeedInput };
         // A malformed Query goes to the primary, whose answer is the authoritative one.
         let Ok(query) = Query::parse(message) else {
-            return Outlook::Request(Box::new(Survey::unknown(total, Why::Unparsable)));
+            return Outlook::Request(Survey::unknown(total, Why::Unparsable));
         };
         let verdict = self.judge(query.text, cx);
         let mut survey = Survey::new();
         survey.bytes = total;
         survey.add(&verdict, true);
         survey.simple = Some(verdict);
-        Outlook::Request(Box::new(survey))
+        Outlook::Request(survey)
     }
 
     /// Walks over the messages of an extended request up to its Sync or Flush.
@@ -226,7 +224,7 @@ impl Session {
                     survey.why = Why::Unsure;
                     survey.rerunnable = false;
                 }
-                return Outlook::Request(Box::new(survey));
+                return Outlook::Request(survey);
             }
         }
     }
@@ -284,7 +282,7 @@ impl Session {
         survey.class = Class::Unknown;
         survey.why = Why::TooLong;
         survey.rerunnable = false;
-        Outlook::Request(Box::new(survey))
+        Outlook::Request(survey)
     }
 
     /// Does it depend on an answer that has not come whether there is a statement of this name?
