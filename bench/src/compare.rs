@@ -152,7 +152,7 @@ fn prepare(options: &Options) -> anyhow::Result<Run> {
     let mut names = options.targets.clone();
     if names.is_empty() {
         names = ["direct", "haproxy", "pgbouncer", "highwater-off", "highwater"].map(str::to_owned).to_vec();
-        if terminal::variable("PGBOUNCER").is_some() {
+        if terminal::variable("PGBOUNCER").is_some() && !options.quick {
             names.insert(3, "pgbouncer-system".to_owned());
         }
     }
