@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use engine::pool::{Condition, SlotId};
-use engine::session::{Backend, Side, Want};
+use engine::session::{Backend, Side, Strings, Want};
 use engine::time::Instant;
 use engine::view::NodeId;
 use mio::net::TcpStream;
@@ -65,9 +65,13 @@ impl BackendConn {
         ready.socket.set_nonblocking(true)?;
         let side = if ready.in_recovery { Side::Replica } else { Side::Primary };
         let (generation, connected) = made;
+        let mut state = Backend::new(node, side, ready.incarnation);
+        for (name, value) in &ready.parameters {
+            state.strings = Strings::reported(name.as_bytes(), value.as_bytes()).unwrap_or(state.strings);
+        }
         Ok(BackendConn {
             socket: Socket::new(TcpStream::from_std(ready.socket)),
-            state: Backend::new(node, side, ready.incarnation),
+            state,
             pool,
             slot,
             used: Use::Idle,

@@ -17,6 +17,34 @@ pub enum Side {
     Replica,
 }
 
+/// What a backslash means in a plain string: `standard_conforming_strings`, as a backend reports it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Strings {
+    /// On, PostgreSQL's default: nothing.
+    Standard,
+    /// Off: it takes away what the next character means, a quote's meaning too.
+    Escaping,
+}
+
+impl Strings {
+    /// The name of the setting.
+    pub(super) const SETTING: &str = "standard_conforming_strings";
+
+    /// The setting's value.
+    pub(super) fn value(self) -> &'static [u8] {
+        match self {
+            Strings::Standard => b"on",
+            Strings::Escaping => b"off",
+        }
+    }
+
+    /// What one reported parameter says of it, if it is about it.
+    pub fn reported(name: &[u8], value: &[u8]) -> Option<Self> {
+        let escaping = (name == Self::SETTING.as_bytes()).then_some(value != b"on")?;
+        Some(if escaping { Strings::Escaping } else { Strings::Standard })
+    }
+}
+
 /// One backend's state.
 #[derive(Debug)]
 pub struct Backend {
@@ -32,6 +60,8 @@ pub struct Backend {
     pub known: Known,
     /// Number of the statement that is its unnamed one; `None`: there is none, or it is not known.
     pub unnamed: Option<u64>,
+    /// How it reads strings at this moment: as its user and database have it, and as it has reported since.
+    pub strings: Strings,
     /// It must not be lent again.
     pub spent: bool,
 }
@@ -46,6 +76,7 @@ impl Backend {
             applied: Arc::new(Tracked::default()),
             known: Known::default(),
             unnamed: None,
+            strings: Strings::Standard,
             spent: false,
         }
     }

@@ -254,6 +254,7 @@ impl Session {
         self.route.last.node = Some(backend.node);
         self.route.last.side = Some(side);
         self.incoming.budget = budget;
+        self.settings.strings = Some(backend.strings);
         cx.shared.balance.lent(backend.node);
         self.bring_into_line(backend, cx);
         self.send_deferred(cx);
@@ -271,6 +272,7 @@ impl Session {
         if header.tag == tag::TERMINATE {
             return Progress::Stop(Want::Close);
         }
+        self.tell_strings(cx);
         if self.incoming.marks.has(Marks::SKIPPING) && header.tag != tag::SYNC {
             return self.drop_message(input, at, header);
         }

@@ -13,6 +13,7 @@
 pub mod backend;
 mod client;
 mod forward;
+mod judge;
 mod local;
 mod names;
 mod owed;
@@ -32,7 +33,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sql::{Catalogue, Isolation, Memo, RouteHint, SearchPath, Verdict};
+use sql::{Catalogue, Isolation, Memo, RouteHint, Verdict};
 use wire::sqlstate::SqlState;
 use wire::status::TransactionStatus;
 
@@ -43,7 +44,7 @@ use crate::route::{Balance, Decision, Reason, RouteMode, Target, TransactionKind
 use crate::time::Instant;
 use crate::view::{NodeId, View};
 
-pub use backend::{Backend, Side};
+pub use backend::{Backend, Side, Strings};
 pub use own::{Refusal, check as check_own};
 pub use pieces::{Piece, Pieces};
 pub use rerun::Learned;
@@ -339,16 +340,11 @@ struct Settings {
     pending: VecDeque<Pending>,
     /// A savepoint was rolled back while changes were pending: nobody knows which of them hold.
     uncertain: bool,
-    search_path: Option<KnownPath>,
-}
-
-/// A search path whose value is known.
-#[derive(Debug)]
-struct KnownPath {
-    text: String,
-    parsed: SearchPath,
-    /// Tells verdicts for different paths apart.
-    key: u64,
+    search_path: Option<judge::KnownPath>,
+    /// As the backend it had last said; `None` before it had one.
+    strings: Option<Strings>,
+    /// As the client was told, so that it quotes what it sends in the same way.
+    told_strings: Strings,
 }
 
 /// What ties a session to its backend.
@@ -427,6 +423,8 @@ impl Session {
                 pending: VecDeque::new(),
                 uncertain: false,
                 search_path: None,
+                strings: None,
+                told_strings: judge::told_at_login(startup),
             },
             block: Block::None,
             lease: Lease::None,
@@ -499,38 +497,6 @@ impl Session {
     /// The wishes in force.
     fn wishes(&self) -> Wishes {
         self.local_wishes.unwrap_or(self.wishes)
-    }
-
-    /// What a text does, in this session's circumstances.
-    fn judge(&mut self, text: &[u8], cx: &mut Context<'_>) -> Arc<Verdict> {
-        if !text.is_ascii() && self.settings.tracked.encoding_deceives() {
-            return Arc::new(Verdict::bare(sql::Class::Unknown, sql::Why::NonUtf8));
-        }
-        let context = self.judgement_context(cx);
-        let unknown = SearchPath::unknown();
-        let search_path = self.settings.search_path.as_ref().map_or(&unknown, |path| &path.parsed);
-        let environment = sql::Environment {
-            catalogue: cx.catalogue,
-            search_path,
-            standard_conforming_strings: !self.settings.tracked.sets_strings(),
-        };
-        cx.shared.memo.get_or_classify(text, context, &environment)
-    }
-
-    /// A number for everything besides the text that a verdict depends on.
-    fn judgement_context(&mut self, cx: &Context<'_>) -> u64 {
-        // A path set by the session is a statement's text; only the default one is known as a value.
-        let wanted = cx.default_search_path.filter(|_| !self.settings.tracked.sets_search_path());
-        if self.settings.search_path.as_ref().map(|path| path.text.as_str()) != wanted {
-            self.settings.search_path = wanted.map(|text| KnownPath {
-                text: text.to_owned(),
-                parsed: SearchPath::parse(text, &self.profile.user),
-                key: sql::hash(text.as_bytes(), 2) as u64,
-            });
-        }
-        let path_key = self.settings.search_path.as_ref().map_or(0, |path| path.key);
-        let strings_key = u64::from(self.settings.tracked.sets_strings());
-        self.profile.database_key ^ path_key ^ (strings_key << 1)
     }
 
     /// The kind of block a request now belongs to, as far as routing is concerned.

@@ -1,6 +1,6 @@
 //! Bytes from the backend: forward, swallow, or answer in their place. Looks at headers, not bodies.
 
-use wire::backend::{CommandComplete, ReadyForQuery};
+use wire::backend::{CommandComplete, ParameterStatus, ReadyForQuery};
 use wire::encode;
 use wire::error_response::ErrorFields;
 use wire::frame::{self, Header, tag::backend as tag};
@@ -9,7 +9,7 @@ use wire::status::TransactionStatus;
 
 use crate::route::{Reason, RouteMode};
 
-use super::backend::Backend;
+use super::backend::{Backend, Strings};
 use super::owed::{CopyInput, Owed};
 use super::settle::Outcome;
 use super::{Context, Event, Lease, Marks, Passing, Session, Side, Step, Want};
@@ -106,6 +106,9 @@ impl Session {
         let front = self.pipeline.front();
         match header.tag {
             tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS | tag::NOTIFICATION_RESPONSE => {
+                if header.tag == tag::PARAMETER_STATUS {
+                    self.note_parameter(message, backend);
+                }
                 // What our own settings cause is not the client's business.
                 if front != Some(Owed::Hidden) {
                     cx.to_client.forward(input, at, at + n);
@@ -297,6 +300,33 @@ impl Session {
         backend.unnamed = None;
         if self.pipeline.is_empty() {
             self.incoming.marks.set(Marks::SKIPPING);
+        }
+    }
+
+    /// ParameterStatus: how the backend reads texts from here on.
+    fn note_parameter(&mut self, message: &[u8], backend: &mut Backend) {
+        let parameter = ParameterStatus::parse(message).ok();
+        if let Some(strings) = parameter.and_then(|p| Strings::reported(p.name, p.value)) {
+            backend.strings = strings;
+            self.settings.strings = Some(strings);
+            if self.pipeline.front() != Some(Owed::Hidden) {
+                self.settings.told_strings = strings;
+            }
+        }
+    }
+
+    /// Tells the client how the backend reads strings, where that is not what it believes: libpq and other drivers
+    /// quote by it.
+    pub(super) fn tell_strings(&mut self, cx: &mut Context<'_>) {
+        let Some(strings) = self.settings.strings.filter(|&s| s != self.settings.told_strings) else {
+            return;
+        };
+        if self.pipeline.is_empty() && self.pipeline.passing == Passing::None {
+            self.settings.told_strings = strings;
+            cx.to_client.make(|out| {
+                encode::parameter_status(out, Strings::SETTING.as_bytes(), strings.value())
+                    .expect("a short name and value");
+            });
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use crate::harness::raw::{Raw, column, run, sqlstates, sync, tags, values};
-use crate::harness::template::APP_PASSWORD;
-use crate::harness::{Fixture, shared, wait_for};
+use crate::harness::template::{APP_PASSWORD, OTHER_PASSWORD};
+use crate::harness::{Fixture, Settings, direct, shared, wait_for};
 
 mod misroutes;
 
@@ -358,4 +358,33 @@ async fn errors_of_reads_are_those_of_postgresql() {
     let error = client.query("SELECT 1 / (id - id) FROM fixed", &[]).await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::DIVISION_BY_ZERO));
     assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
+}
+
+#[tokio::test]
+async fn a_role_whose_strings_take_backslashes_is_read_so_and_told_so() {
+    if direct() {
+        return;
+    }
+    let fixture = Fixture::start(Settings::default()).await;
+    fixture.cluster.run("CREATE SEQUENCE numbers; GRANT ALL ON SEQUENCE numbers TO app").await;
+    let superuser = fixture.cluster.primary.superuser().await;
+    superuser.batch_execute("ALTER ROLE other SET standard_conforming_strings = off").await.unwrap();
+    let mut other = Raw::login(fixture.port(), "other", OTHER_PASSWORD, "app");
+    // Two columns and a comment where backslashes escape quotes; where they do not, two strings that hide the function.
+    let text = r"SELECT 'x\', ', nextval($$numbers$$) -- , ' || '";
+    let hidden = r"SELECT 'x\', ', nextval($$numbers$$), ' || ' -- '";
+    let answer = other.query(text);
+    assert_eq!(answer[0].tag, b'S', "the client is told before it gets an answer");
+    assert_eq!(answer[0].body, b"standard_conforming_strings\0off\0");
+    assert_eq!(values(&answer), ["x', "]);
+    for (number, text) in [text, hidden, hidden].into_iter().enumerate() {
+        assert_eq!(sqlstates(&other.query(text)), Vec::<String>::new());
+        let route = other.query("SHOW highwater.last_route");
+        let told = ["role", "reason", "reran"].map(|name| column(&route, name));
+        assert_eq!(told, [PRIMARY, "volatile_function", "false"], "{number}: {text}");
+    }
+    let mut app = Raw::login(fixture.port(), "app", APP_PASSWORD, "app");
+    app.query("SELECT 1");
+    assert_eq!(values(&app.query(hidden)), [r"x\"], "others read it as the standard says");
+    assert_ne!(app.route().1, "volatile_function");
 }

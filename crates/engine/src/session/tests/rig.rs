@@ -119,6 +119,7 @@ impl Rig {
 
     fn befall(&mut self, event: &str, made: &mut Vec<String>) {
         match event {
+            "strings off" => self.backends.iter_mut().for_each(|b| b.strings = Strings::Escaping),
             "fresh" => self.view.nodes[1].fresh_as_of = Some(self.now),
             "replica down" => self.view.nodes[1].health = Health::Down,
             "primary down" => self.view.primary = None,
