@@ -154,7 +154,7 @@ impl Worker {
             Received::Nothing => return Outcome::Quiet,
             Received::End => return Outcome::Lost,
         };
-        self.now = self.parts.clock.now();
+        self.times.now = self.parts.clock.now();
         let mut kept = std::mem::take(&mut backend.input);
         let input: &[u8] = if kept.is_empty() {
             &buffer[..received]
@@ -259,8 +259,8 @@ impl Worker {
     /// The connection is over.
     fn on_backend_lost(&mut self, place: usize) {
         // A write of its may have taken effect up to this moment.
-        self.now = self.parts.clock.now();
-        let now = self.now;
+        self.times.now = self.parts.clock.now();
+        let now = self.times.now;
         let Some(backend) = self.backends.get_mut(place) else { return };
         backend.state.spent = true;
         let (pool, slot, used) = (backend.pool, backend.slot, backend.used);
@@ -294,7 +294,7 @@ impl Worker {
 
     /// Gives a backend back to its pool, or to the cancel requests that still seek it.
     pub(super) fn give_back(&mut self, place: usize, condition: Condition) {
-        let now = self.now;
+        let now = self.times.now;
         let Some(backend) = self.backends.get_mut(place) else { return };
         backend.since = now;
         let condition = if backend.state.spent { Condition::Broken } else { condition };

@@ -81,7 +81,7 @@ impl Sight {
         scratch: &'a mut Scratch,
     ) -> Context<'a> {
         Context {
-            now: self.now,
+            now: self.times.now,
             view: &self.view,
             catalogue: &self.catalogue,
             default_search_path: info.search_path.as_deref(),
@@ -219,8 +219,8 @@ impl Worker {
         } else {
             0
         };
-        self.now = self.parts.clock.now();
-        client.active = self.now;
+        self.times.now = self.parts.clock.now();
+        client.active = self.times.now;
         self.parts.stats.bytes_received.add(received as u64);
         if kept.is_empty() {
             let consumed = self.show_client(index, &buffer[..received]);
@@ -274,7 +274,7 @@ impl Worker {
 
     /// Gets the client a backend of this node. `false`: it has to wait.
     fn check_out_for(&mut self, index: usize, node: NodeId) -> bool {
-        let place = self.check_out(index, node, self.now);
+        let place = self.check_out(index, node, self.times.now);
         if let Some(place) = place {
             self.attach(index, place);
         }
@@ -284,7 +284,7 @@ impl Worker {
     /// The backend at this place is the client's from here on. What brings it into line (settings that differ, a
     /// deferred BEGIN; in most cases nothing) is left among the pieces, to be sent together with the request.
     fn attach(&mut self, index: usize, place: usize) {
-        let now = self.now;
+        let now = self.times.now;
         let (Some(client), Some(backend)) = (self.clients.get_mut(index), self.backends.get_mut(place))
         else {
             return;
@@ -300,7 +300,7 @@ impl Worker {
         client.backend = Some(place);
         backend.used = Use::Lent(index);
         backend.since = now;
-        let sight = Sight::of(&client.info.database, self.now);
+        let sight = Sight::of(&client.info.database, self.times.now);
         let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         client.session.on_checked_out(&mut backend.state, &mut cx);
     }
@@ -319,7 +319,7 @@ impl Worker {
     fn client_step(&mut self, index: usize, input: &[u8]) -> Option<Step> {
         let client = self.clients.get_mut(index)?;
         let mut backend = client.backend.and_then(|p| self.backends.get_mut(p));
-        let sight = Sight::of(&client.info.database, self.now);
+        let sight = Sight::of(&client.info.database, self.times.now);
         let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         let step = client.session.on_client(input, &mut cx, backend.as_deref_mut().map(|b| &mut b.state));
         if let Some(backend) = backend {
@@ -340,8 +340,8 @@ impl Worker {
         else {
             return gone;
         };
-        client.active = self.now;
-        let sight = Sight::of(&client.info.database, self.now);
+        client.active = self.times.now;
+        let sight = Sight::of(&client.info.database, self.times.now);
         let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         let step = client.session.on_backend(input, &mut cx, &mut backend.state);
         let sent = client.socket.send(&self.scratch.to_client, input, &mut self.scratch.gather);
@@ -359,7 +359,7 @@ impl Worker {
         call: impl FnOnce(&mut Session, &[u8], &mut Context<'_>) -> R,
     ) -> Option<R> {
         let client = self.clients.get_mut(index)?;
-        let sight = Sight::of(&client.info.database, self.now);
+        let sight = Sight::of(&client.info.database, self.times.now);
         let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
         let result = call(&mut client.session, &client.input, &mut cx);
         client.socket.send(&self.scratch.to_client, &client.input, &mut self.scratch.gather);
@@ -408,7 +408,7 @@ impl Worker {
             let (Some(client), Some(backend)) = (clients.get_mut(index), backends.get_mut(place)) else {
                 return;
             };
-            let sight = Sight::of(&client.info.database, self.now);
+            let sight = Sight::of(&client.info.database, self.times.now);
             let mut cx = sight.context(&client.info, &mut self.shared, &mut self.scratch);
             let want = client.session.on_backend_lost(&mut cx, &backend.state);
             client.socket.send(&self.scratch.to_client, &[], &mut self.scratch.gather);
@@ -444,7 +444,7 @@ impl Worker {
             if let Some(entry) = self.pools.entry(pool) {
                 let _ = entry.machine.abandon(waiter);
             }
-            self.run_pool(pool, self.now);
+            self.run_pool(pool, self.times.now);
         }
         self.holding.retain(|&i| i != index);
         for place in std::mem::take(&mut client.kept) {

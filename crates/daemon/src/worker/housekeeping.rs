@@ -15,12 +15,12 @@ use super::{Phase, TICK, Worker};
 impl Worker {
     /// Deadlines, a few times a second.
     pub(super) fn tick(&mut self) {
-        let now = self.now;
+        let now = self.times.now;
         self.tick_pools(now);
-        if now.since(self.ticked) < TICK {
+        if now.since(self.times.ticked) < TICK {
             return;
         }
-        self.ticked = now;
+        self.times.ticked = now;
         self.look_at_held(now);
         self.expire(now);
         let counters = self.shared.memo.counters();
@@ -34,7 +34,7 @@ impl Worker {
 
     /// The view has changed: held requests may go on, and pools may have backends of a node that is another now.
     pub(super) fn on_view_changed(&mut self) {
-        let now = self.now;
+        let now = self.times.now;
         self.recheck_pools(now);
         self.look_at_held(now);
     }

@@ -80,11 +80,17 @@ struct Worker {
     /// Clients whose request waits for a node.
     holding: Vec<usize>,
     phase: Phase,
-    ticked: Instant,
-    /// Read after the bytes that are being dealt with had arrived.
-    now: Instant,
+    times: Times,
     /// Grows with each client and backend, to tell successors of a place apart.
     generation: u32,
+}
+
+/// Instants that a worker goes by.
+struct Times {
+    /// Read after the bytes that are being dealt with had arrived.
+    now: Instant,
+    /// Of the last look at timeouts.
+    ticked: Instant,
 }
 
 /// Memory that all calls share.
@@ -140,8 +146,7 @@ impl Worker {
             todo: Vec::new(),
             holding: Vec::new(),
             phase: Phase::Serving,
-            ticked: now,
-            now,
+            times: Times { now, ticked: now },
             generation: 0,
         }
     }
@@ -158,7 +163,7 @@ impl Worker {
                     return;
                 }
             }
-            self.now = self.parts.clock.now();
+            self.times.now = self.parts.clock.now();
             // Backends first: one that has died must not be lent to a client of the same round.
             for event in &events {
                 if event.token() != WAKER
@@ -175,7 +180,7 @@ impl Worker {
                 }
             }
             self.do_todo();
-            self.now = self.parts.clock.now();
+            self.times.now = self.parts.clock.now();
             self.tick();
             self.do_todo();
         }
@@ -183,7 +188,7 @@ impl Worker {
 
     /// How long the loop may sleep.
     fn timeout(&self) -> Duration {
-        let now = self.now;
+        let now = self.times.now;
         let pools = self.pools.next_deadline().map(|at| at.since(now));
         let tick = if self.holding.is_empty() { TICK * 10 } else { TICK };
         pools.map_or(tick, |p| p.min(tick))

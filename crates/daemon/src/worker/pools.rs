@@ -170,7 +170,7 @@ impl Worker {
         slot: SlotId,
         outcome: Result<Box<ReadyBackend>, ConnectError>,
     ) {
-        let now = self.now;
+        let now = self.times.now;
         let generation = self.next_generation();
         let Some(entry) = self.pools.entry(pool) else { return };
         match outcome {

@@ -20,7 +20,26 @@ struct Facts {
     search_path: bool,
     standard_conforming_strings: bool,
     encoding: Encoding,
+    /// Of the settings that can change what a text means when it is parsed; zero when there are none.
+    meaning: u64,
 }
+
+/// Settings that change nothing about what a text means or how it is planned. Of any other it is not known.
+const MEANINGLESS: [&str; 13] = [
+    "application_name",
+    "client_min_messages",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "lock_timeout",
+    "statement_timeout",
+    "synchronous_commit",
+    "tcp_keepalives_idle",
+    "tcp_user_timeout",
+    "transaction_timeout",
+];
 
 /// Whether a text can be read byte by byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,38 +105,39 @@ impl Tracked {
             search_path: entries.contains_key("search_path"),
             standard_conforming_strings: entries.contains_key("standard_conforming_strings"),
             encoding: entries.get("client_encoding").map_or(Encoding::Plain, |text| encoding_of(text)),
+            meaning: meaning_of(&entries),
         };
         Tracked { entries, facts }
     }
 
     /// The set after this change; RESET leads to what `base` has.
     pub fn changed_over(&self, base: &Tracked, change: &Change) -> Self {
-        let mut next = self.changed(change);
+        let mut entries = self.changed(change).entries;
         match change {
             Change::Reset { name } => {
                 if let Some(text) = base.entries.get(name) {
-                    next.entries.insert(name.clone(), text.clone());
+                    entries.insert(name.clone(), text.clone());
                 }
             }
-            Change::ResetAll => next.entries.clone_from(&base.entries),
+            Change::ResetAll => entries.clone_from(&base.entries),
             Change::Set { .. } => {}
         }
-        next
+        Tracked::of(entries)
     }
 
     /// The set after this change.
     pub fn changed(&self, change: &Change) -> Self {
-        let mut next = self.clone();
+        let mut entries = self.entries.clone();
         match change {
             Change::Set { name, text } => {
-                next.entries.insert(name.clone(), text.clone());
+                entries.insert(name.clone(), text.clone());
             }
             Change::Reset { name } => {
-                next.entries.remove(name);
+                entries.remove(name);
             }
-            Change::ResetAll => next.entries.clear(),
+            Change::ResetAll => entries.clear(),
         }
-        next
+        Tracked::of(entries)
     }
 
     /// The statement that made a setting, if the session has changed it.
@@ -150,6 +170,11 @@ impl Tracked {
         self.facts.encoding == Encoding::Deceptive
     }
 
+    /// A key that is the same for sessions to whom every text means the same.
+    pub(super) fn meaning(&self) -> u64 {
+        self.facts.meaning
+    }
+
     /// Has the session changed its search path?
     pub(super) fn sets_search_path(&self) -> bool {
         self.facts.search_path
@@ -159,6 +184,14 @@ impl Tracked {
     pub(super) fn sets_strings(&self) -> bool {
         self.facts.standard_conforming_strings
     }
+}
+
+/// A key for the settings that can change what a text means.
+fn meaning_of(entries: &BTreeMap<String, String>) -> u64 {
+    entries.iter().filter(|(name, _)| !MEANINGLESS.contains(&name.as_str())).fold(0, |key, (name, text)| {
+        let name = sql::hash(name.as_bytes(), key) as u64;
+        sql::hash(text.as_bytes(), name) as u64
+    })
 }
 
 /// The kind of encoding that this statement asks for.
@@ -218,6 +251,9 @@ mod tests {
         assert!(Tracked::from_startup([("client_encoding", "SJIS")]).encoding_deceives());
         assert!(!Tracked::from_startup([("client_encoding", "UTF8")]).encoding_deceives());
         assert!(!Tracked::default().encoding_deceives());
+        let changed = Tracked::default().changed(&set("client_encoding", "SET NAMES 'gbk'"));
+        assert!(changed.encoding_deceives());
+        assert!(!changed.changed(&Change::Reset { name: "client_encoding".into() }).encoding_deceives());
     }
 
     #[test]
