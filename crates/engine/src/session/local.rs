@@ -182,7 +182,9 @@ impl Session {
                 if !ends_block(&verdict) {
                     return None;
                 }
-                let statement = cx.shared.statements.intern(parse.query, parse.parameter_types);
+                let circumstances = self.circumstances();
+                let (statement, _) =
+                    cx.shared.statements.intern(parse.query, parse.parameter_types, circumstances);
                 let judged_for = (self.judgement_context(cx), cx.catalogue.epoch());
                 let serial = self.names.next_serial();
                 self.names.prepare(parse.name, Prepared { statement, verdict, judged_for, serial });

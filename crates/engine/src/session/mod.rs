@@ -20,6 +20,7 @@ mod owed;
 mod own;
 pub mod parameters;
 pub mod pieces;
+mod prepared;
 mod relay;
 mod rerun;
 mod settle;
@@ -308,6 +309,8 @@ impl Marks {
     const WROTE: Marks = Marks(16);
     /// Something that pins was sent behind the last DISCARD ALL.
     const PINNED_BEHIND: Marks = Marks(32);
+    /// A setting was sent on that lasts as long as the transaction.
+    const SET_LOCAL: Marks = Marks(64);
 
     fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sql::Verdict;
 
 use super::PREPARED_MAX;
-use super::statements::Prepared;
+use super::statements::{Prepared, Statement};
 
 /// The client's own names of its prepared statements.
 #[derive(Debug, Default)]
@@ -90,6 +90,13 @@ impl Names {
     pub(super) fn close(&mut self, name: &[u8], batch: u64) {
         let before = self.put(name, None);
         self.unsaid.push_back(Unsaid { batch, name: name.into(), undo: Undo::Restore(before) });
+    }
+
+    /// The statement of this name is another one on the backends from now on, with the same text.
+    pub(super) fn replace(&mut self, name: &[u8], statement: Arc<Statement>) {
+        if let Some(prepared) = self.named.get_mut(name) {
+            prepared.statement = statement;
+        }
     }
 
     /// Prepared at once, with its answer.

@@ -21,8 +21,8 @@ pub(crate) enum Owed {
     Parse { id: u64, shown: bool },
     /// ParseComplete for a statement the backend had already: we say it ourselves when its turn comes.
     ParseAnswered,
-    /// BindComplete.
-    Bind,
+    /// BindComplete; of this statement, or zero where it has another name than ours.
+    Bind { id: u64 },
     /// ParameterDescription and RowDescription or NoData.
     DescribeStatement,
     /// RowDescription or NoData.
@@ -116,6 +116,15 @@ impl Pipeline {
         })
     }
 
+    /// The statement of ours that the next answer of the backend's is about, if that is a BindComplete.
+    pub(crate) fn binding(&self) -> Option<u64> {
+        let front = self.owed.iter().find(|o| !matches!(o, Owed::ParseAnswered | Owed::CloseAnswered));
+        match front {
+            Some(Owed::Bind { id }) if *id != 0 => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Is every answer there?
     pub(crate) fn is_empty(&self) -> bool {
         self.owed.is_empty()
@@ -128,7 +137,7 @@ impl Pipeline {
 
     /// One more answer is due.
     pub(crate) fn push(&mut self, owed: Owed) {
-        self.bound = self.bound.saturating_add(u32::from(owed == Owed::Bind));
+        self.bound = self.bound.saturating_add(u32::from(matches!(owed, Owed::Bind { .. })));
         self.owed.push_back(owed);
     }
 
@@ -144,7 +153,7 @@ impl Pipeline {
             Owed::Hidden
             | Owed::Parse { .. }
             | Owed::ParseAnswered
-            | Owed::Bind
+            | Owed::Bind { .. }
             | Owed::DescribeStatement
             | Owed::DescribePortal
             | Owed::Execute

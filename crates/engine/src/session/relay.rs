@@ -189,7 +189,7 @@ impl Session {
             }
             (Owed::Close, tag::CLOSE_COMPLETE) => (true, Advance::Show),
             (Owed::CloseHidden { .. }, tag::CLOSE_COMPLETE) => (true, Advance::Swallow),
-            (Owed::Bind, tag::BIND_COMPLETE) => (true, Advance::Show),
+            (Owed::Bind { .. }, tag::BIND_COMPLETE) => (true, Advance::Show),
             (Owed::DescribeStatement, tag::PARAMETER_DESCRIPTION) => (false, Advance::Show),
             (Owed::DescribeStatement | Owed::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => {
                 (true, Advance::Show)
@@ -287,7 +287,7 @@ impl Session {
             Owed::CloseHidden { id } if id != 0 => backend.known.on_unanswered(id),
             Owed::Query(_)
             | Owed::Hidden
-            | Owed::Bind
+            | Owed::Bind { .. }
             | Owed::DescribeStatement
             | Owed::DescribePortal
             | Owed::Execute

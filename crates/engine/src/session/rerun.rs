@@ -56,6 +56,10 @@ impl Session {
             SqlState::READ_ONLY_TRANSACTION | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
                 (auto, true, Reason::RefusedByReplica)
             }
+            // "cached plan must not change result type": of the statement's age, not of the replica.
+            SqlState::FEATURE_NOT_SUPPORTED if self.pipeline.binding().is_some() => {
+                (rerunnable, false, Reason::RefusedByReplica)
+            }
             SqlState::FEATURE_NOT_SUPPORTED => (auto && rerunnable, true, Reason::RefusedByReplica),
             // DDL that this replica has not replayed yet looks like a mistake.
             SqlState::UNDEFINED_TABLE
@@ -90,6 +94,9 @@ impl Session {
         // What was prepared on the way to the error may be there or not.
         for id in self.pipeline.prepared() {
             backend.known.on_unanswered(id);
+        }
+        if let Some(id) = self.pipeline.binding() {
+            backend.known.doubt(id);
         }
         backend.unnamed = None;
         let requests = self.pipeline.requests().count();

@@ -92,6 +92,9 @@ impl Session {
             self.names.portals.clear();
         }
         self.local_wishes = None;
+        if self.pipeline.is_empty() {
+            self.incoming.marks.clear(Marks::SET_LOCAL);
+        }
         if self.incoming.marks.has(Marks::WROTE) {
             // The mark was set when the write was sent on: another one may be behind this one in the pipeline.
             if self.pipeline.is_empty() && !self.incoming.marks.has(Marks::BATCH_OPEN) {

@@ -2,6 +2,10 @@
 //!
 //! A client's name means nothing to a backend and the other way round. The text (with its parameter types)
 //! gets a number; a backend that has prepared it knows it as `hw_<number>`.
+//!
+//! A text means what it meant when PostgreSQL parsed it: `'2026-01-01'::timestamptz` is a point in time from then on, by
+//! the time zone of that moment. So clients share a statement only if they would have parsed it in the same
+//! [`Circumstances`], and not at all if its meaning depends on when that was.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +30,17 @@ pub struct Statement {
     pub text: Box<[u8]>,
     /// Count and OIDs of the parameter types, as in the Parse message.
     pub types: Box<[u8]>,
+    /// For whom it means the same.
+    pub circumstances: Circumstances,
+}
+
+/// What the meaning of a text depends on, besides the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Circumstances {
+    /// These settings, as a key.
+    Settings(u64),
+    /// More than can be said: what is prepared is for one session only.
+    Own,
 }
 
 /// A statement as a client has prepared it: the text and what it does.
@@ -41,6 +56,15 @@ pub struct Prepared {
     pub serial: u64,
 }
 
+/// Whether a text has come before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Age {
+    /// Not that anybody remembers.
+    New,
+    /// From this client or another one.
+    Seen,
+}
+
 /// All statements that a worker's clients have prepared.
 #[derive(Debug, Default)]
 pub struct Statements {
@@ -52,23 +76,44 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// The statement with this text and these types, made if it is new.
-    pub fn intern(&mut self, text: &[u8], types: &[u8]) -> Arc<Statement> {
-        let hash = sql::hash(text, types_key(types));
+    /// The statement with this text and these types in these circumstances, made if it is new.
+    pub fn intern(
+        &mut self,
+        text: &[u8],
+        types: &[u8],
+        circumstances: Circumstances,
+    ) -> (Arc<Statement>, Age) {
+        let Circumstances::Settings(settings) = circumstances else {
+            return (self.own(text, types), Age::New);
+        };
+        let hash = sql::hash(text, types_key(types) ^ settings);
         if let Some(found) = self.by_hash.get(&hash)
             && *found.text == *text
             && *found.types == *types
+            && found.circumstances == circumstances
         {
-            return Arc::clone(found);
+            return (Arc::clone(found), Age::Seen);
+        }
+        if depends_on_when(text) {
+            return (self.own(text, types), Age::New);
         }
         self.make_room();
-        self.next_id += 1;
-        let statement = Arc::new(Statement { id: self.next_id, text: text.into(), types: types.into() });
+        let statement = self.make(text, types, circumstances);
         self.text_bytes += text.len();
         if let Some(old) = self.by_hash.insert(hash, Arc::clone(&statement)) {
             self.text_bytes -= old.text.len();
         }
-        statement
+        (statement, Age::New)
+    }
+
+    /// A statement that is one session's own.
+    pub fn own(&mut self, text: &[u8], types: &[u8]) -> Arc<Statement> {
+        self.make(text, types, Circumstances::Own)
+    }
+
+    fn make(&mut self, text: &[u8], types: &[u8], circumstances: Circumstances) -> Arc<Statement> {
+        self.next_id += 1;
+        Arc::new(Statement { id: self.next_id, text: text.into(), types: types.into(), circumstances })
     }
 
     /// Lets go of statements that no client has any more, once there is much text.
@@ -87,6 +132,35 @@ impl Statements {
     }
 }
 
+/// Could its meaning depend on the moment at which it was parsed? PostgreSQL turns the literals `'now'`, `'today'`,
+/// `'tomorrow'` and `'yesterday'` into points in time when it parses them ("Date/Time Types", Special Values). Without
+/// telling literals from the rest: a word that only looks so costs a Parse. A backslash may spell any of them.
+fn depends_on_when(text: &[u8]) -> bool {
+    if !text.iter().any(|&b| matches!(b, b'\'' | b'$')) {
+        return false;
+    }
+    if text.contains(&b'\\') {
+        return true;
+    }
+    let is_word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    let mut rest = text;
+    while let Some(start) = rest.iter().position(is_word) {
+        let word = &rest[start..];
+        let (word, after) = word.split_at(word.iter().position(|b| !is_word(b)).unwrap_or(word.len()));
+        // `now()` is a call, which is made anew each time.
+        if SPECIAL_WORDS.iter().any(|special| word.eq_ignore_ascii_case(special))
+            && !(word.len() == 3 && after.first() == Some(&b'('))
+        {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// Inputs of date and time types that PostgreSQL turns into a point in time as it reads them.
+const SPECIAL_WORDS: [&[u8]; 4] = [b"now", b"today", b"tomorrow", b"yesterday"];
+
 /// A key for the parameter types, so that the same text with other types hashes apart.
 fn types_key(types: &[u8]) -> u64 {
     if types.iter().all(|&b| b == 0) { types.len() as u64 } else { sql::hash(types, 1) as u64 }
@@ -103,6 +177,12 @@ pub struct Known {
 struct Use {
     tick: u64,
     state: State,
+}
+
+impl Use {
+    fn is_there(&self, batch: u64) -> bool {
+        self.state == State::Ready || self.state == State::Parsing { batch }
+    }
 }
 
 /// What is known of one statement on one backend.
@@ -128,13 +208,17 @@ pub enum Preparation {
 }
 
 impl Known {
+    /// Is it there, or will it be before what comes next in this batch?
+    pub fn has(&self, id: u64, batch: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|known| known.is_there(batch))
+    }
+
     /// Marks a statement as used in this batch (a number that differs from Sync to Sync) and tells what must be sent first.
     pub fn prepare(&mut self, id: u64, batch: u64) -> Preparation {
         self.tick += 1;
         let parsing = Use { tick: self.tick, state: State::Parsing { batch } };
         if let Some(known) = self.by_id.get_mut(&id) {
-            let there = known.state == State::Ready || known.state == parsing.state;
-            if there {
+            if known.is_there(batch) {
                 known.tick = parsing.tick;
                 return Preparation::Ready;
             }
@@ -235,5 +319,39 @@ impl BackendName {
     /// The name's bytes, without terminator.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_stand_for_a_moment_are_found_in_literals_only_where_there_can_be_some() {
+        for text in
+            ["select 'now'::timestamptz", "select 'Tomorrow 10:00'::timestamp", "select $$today$$::date"]
+        {
+            assert!(depends_on_when(text.as_bytes()), "{text}");
+        }
+        assert!(depends_on_when(br"select e'\x6eow'::timestamptz"));
+        for text in
+            ["select now()", "select now() - '1 day'", "select today from t", "select 'nowhere', 'know'"]
+        {
+            assert!(!depends_on_when(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_shared_by_those_to_whom_it_means_the_same() {
+        let mut all = Statements::default();
+        let here = Circumstances::Settings(1);
+        let (first, age) = all.intern(b"select 1", &[0, 0], here);
+        assert_eq!(age, Age::New);
+        let (second, age) = all.intern(b"select 1", &[0, 0], here);
+        assert_eq!((second.id, age), (first.id, Age::Seen));
+        for other in [Circumstances::Settings(2), Circumstances::Own, Circumstances::Own] {
+            let (third, age) = all.intern(b"select 1", &[0, 0], other);
+            assert!(third.id > second.id && age == Age::New);
+        }
     }
 }
