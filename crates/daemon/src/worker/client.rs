@@ -81,7 +81,7 @@ impl Sight {
         scratch: &'a mut Scratch,
     ) -> Context<'a> {
         Context {
-            now: self.times.now,
+            now: self.now,
             view: &self.view,
             catalogue: &self.catalogue,
             default_search_path: info.search_path.as_deref(),
