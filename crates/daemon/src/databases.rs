@@ -21,6 +21,8 @@ pub(crate) struct Databases {
     named: BTreeMap<String, (DatabaseSettings, Arc<Database>)>,
     any: Option<(DatabaseSettings, Arc<Cluster>)>,
     made: Mutex<BTreeMap<String, Arc<Database>>>,
+    /// Counts the reloads.
+    generation: u64,
 }
 
 /// What a name means.
@@ -47,6 +49,7 @@ impl Databases {
         suffixes: &Suffixes,
         (clusters, before): (&[Arc<Cluster>], Option<&Databases>),
     ) -> Databases {
+        let generation = before.map_or(0, |before| before.generation + 1);
         let mut named = BTreeMap::new();
         let mut any = None;
         let mut made = BTreeMap::new();
@@ -59,7 +62,8 @@ impl Databases {
                     let database = match old {
                         Some((old, database)) if old == settings => Arc::clone(database),
                         old => {
-                            build(settings, (name, server_name), cluster, old.map(|(_, database)| database))
+                            let old = old.map(|(_, database)| database);
+                            build((settings, generation), (name, server_name), cluster, old)
                         }
                     };
                     named.insert(name.clone(), (settings.clone(), database));
@@ -72,7 +76,8 @@ impl Databases {
                             known.clone()
                         } else {
                             let anew = |(name, old): (&String, &Arc<Database>)| {
-                                (name.clone(), build(settings, (name, name), cluster, Some(old)))
+                                let new = build((settings, generation), (name, name), cluster, Some(old));
+                                (name.clone(), new)
                             };
                             known.iter().map(anew).collect()
                         };
@@ -81,7 +86,7 @@ impl Databases {
                 }
             }
         }
-        Databases { suffixes: suffixes.clone(), named, any, made: Mutex::new(made) }
+        Databases { suffixes: suffixes.clone(), named, any, made: Mutex::new(made), generation }
     }
 
     /// What a client means by `name`. An entry of that very name wins over a suffix.
@@ -125,7 +130,7 @@ impl Databases {
         if made.len() >= MADE_MAX {
             return None;
         }
-        let database = build(settings, (name, name), cluster, None);
+        let database = build((settings, self.generation), (name, name), cluster, None);
         made.insert(name.to_owned(), Arc::clone(&database));
         Some(Made { database, new: true })
     }
@@ -146,7 +151,7 @@ pub(crate) struct Made {
 
 /// A changed entry keeps what was learned about the database itself.
 fn build(
-    settings: &DatabaseSettings,
+    (settings, generation): (&DatabaseSettings, u64),
     (name, server_name): (&str, &str),
     cluster: &Arc<Cluster>,
     before: Option<&Arc<Database>>,
@@ -165,6 +170,7 @@ fn build(
         pool: settings.pool.clone(),
         reads: settings.reads,
         limits: settings.limits,
+        generation,
     })
 }
 

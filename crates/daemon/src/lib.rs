@@ -1,9 +1,9 @@
 //! The shell: sockets, timers and files. It asks the engine and does as told.
 //!
-//! Two kinds of thread. A *worker* ([`worker`]) owns clients that are in, their sessions and the backends they share: one
-//! epoll loop, no lock per query. The *control thread* ([`run`]) does what may wait: it lets clients in (`listen`,
+//! Two kinds of thread. A *worker* ([`worker`]) owns clients that are in, their sessions and the backends they use: one
+//! epoll loop. The *control thread* ([`run`]) does what may wait: it lets clients in (`listen`,
 //! `login`), connects to nodes (`connect`), carries cancel requests (`cancel`), watches the clusters (`monitor`), and
-//! talks to operators (`admin`, `http`). They share [`world`] and write to each other ([`mail`]).
+//! talks to operators (`admin`, `http`). They share [`world`] and the pools' account of who may use what (`pools`), and write to each other ([`mail`]).
 //!
 //! Nothing here decides where a statement goes, who gets a backend or who is primary: `engine` does.
 
@@ -29,6 +29,7 @@ mod messages;
 mod metrics;
 mod monitor;
 mod overview;
+mod pools;
 mod run;
 mod spawn;
 pub mod stats;

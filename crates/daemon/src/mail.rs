@@ -1,11 +1,12 @@
 //! What the control thread and the workers say to each other.
 //!
-//! A worker never waits for the control thread: it sends, goes on, and is woken when an answer is there.
-//! Both directions are bounded.
+//! A worker never waits for anybody: it sends, goes on, and is woken when an answer is there. To and from the control thread the
+//! number of messages is bounded; among workers it is by what the messages are about: one word for each pool that a
+//! worker has not looked at, one for each shape newly refused by a replica, and each backend is at one place only.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 
 use engine::pool::SlotId;
 use engine::route::RouteMode;
@@ -13,18 +14,22 @@ use engine::view::{Incarnation, NodeId};
 use tokio::sync::{mpsc, oneshot};
 use wire::sqlstate::SqlState;
 
+use crate::worker::BackendConn;
 use crate::world::Database;
 
 /// Most messages waiting for a worker or for the control thread.
 pub const MAIL_MAX: usize = 8192;
 
-/// A pool's name within a worker: assigned by the worker, opaque to the control thread.
+/// A pool's name: its place among the pools.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PoolId(pub u32);
 
-/// A backend of a worker, with its generation, so that a late message can't hit a successor.
+/// A backend of a worker, with its generation, so that a late message can't hit a successor. It stays true while the
+/// message is under way: a backend is not handed over while cancel requests seek it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct BackendKey {
+    /// The worker that has it.
+    pub worker: usize,
     /// Place in the worker's slab.
     pub index: u32,
     /// Counts the backends that had this place.
@@ -67,7 +72,7 @@ pub enum ToWorker {
 pub enum ToControl {
     /// Connect and log in to a node for this pool.
     Connect {
-        /// Which worker asks.
+        /// Which worker gets the backend.
         worker: usize,
         /// For which pool.
         pool: PoolId,
@@ -82,9 +87,7 @@ pub enum ToControl {
     },
     /// Cancel what this backend runs.
     CancelBackend {
-        /// Which worker asks.
-        worker: usize,
-        /// Its backend.
+        /// Which backend, of the worker that asks.
         backend: BackendKey,
         /// Where it lives.
         address: SocketAddr,
@@ -202,14 +205,14 @@ pub enum ConnectFault {
     Credentials,
 }
 
-/// What a worker has at one moment.
+/// What a worker has at one moment, or all of them together.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// One row per client.
     pub clients: Vec<ClientRow>,
     /// One row per backend.
     pub backends: Vec<BackendRow>,
-    /// One row per pool.
+    /// One row per pool; none from a single worker, because they are shared.
     pub pools: Vec<PoolRow>,
 }
 
@@ -297,11 +300,46 @@ pub struct WorkerHandle {
     waker: Arc<mio::Waker>,
 }
 
+/// What workers say to each other.
+#[derive(Debug)]
+pub(crate) enum FromPeer {
+    /// There is something for you to do in this pool.
+    Look(PoolId),
+    /// This backend is yours from here on.
+    HandedOver(Box<BackendConn>),
+    /// A replica has refused statements of this shape: they go to the primary at once.
+    Learned(u64),
+}
+
+/// The other workers' way to one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    queue: Sender<FromPeer>,
+    waker: Arc<mio::Waker>,
+}
+
+impl Peer {
+    /// Sends and wakes. The message comes back if the worker has ended.
+    pub(crate) fn send(&self, message: FromPeer) -> Result<(), FromPeer> {
+        self.queue.send(message).map_err(|error| error.0)?;
+        // Fails only for want of kernel memory, and then the worker looks when it wakes by itself.
+        let _woken_late = self.waker.wake();
+        Ok(())
+    }
+}
+
 impl WorkerHandle {
-    /// A queue to a worker that polls with `waker`'s poll.
-    pub fn new(waker: mio::Waker) -> (WorkerHandle, Receiver<ToWorker>) {
+    /// Ways to a worker that polls with `waker`'s poll.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "among workers: one word per pool or newly learned shape, and each backend is on the way once"
+    )]
+    pub(crate) fn new(waker: mio::Waker) -> (WorkerHandle, Receiver<ToWorker>, Peer, Receiver<FromPeer>) {
         let (queue, mail) = sync_channel(MAIL_MAX);
-        (WorkerHandle { queue, waker: Arc::new(waker) }, mail)
+        let (peers_queue, peers_mail) = channel();
+        let waker = Arc::new(waker);
+        let peer = Peer { queue: peers_queue, waker: Arc::clone(&waker) };
+        (WorkerHandle { queue, waker }, mail, peer, peers_mail)
     }
 
     /// Sends, waiting a moment at a time while the worker's queue is full. `false`: the worker has ended.

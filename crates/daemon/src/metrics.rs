@@ -115,6 +115,8 @@ const METRICS: &[Metric] = &[
         |o, s| s.count(&[], o.totals.clients.value())),
     metric("highwater_backends", Gauge, "Connections to nodes, without the monitor's.", &[],
         |o, s| s.count(&[], o.totals.backends.value())),
+    metric("highwater_handed_over_total", Counter, "Backends that one worker thread handed over to another, where a client waited.", &[],
+        |o, s| s.count(&[], o.totals.handed_over.value())),
     metric("highwater_node_up", Gauge, "1 when the node answers the monitor.", NODE,
         |o, s| per_node(o, s, |node| Some(flag(node.is_up())))),
     metric("highwater_node_role", Gauge, "1 for the node's role: primary, replica, fenced or unknown.", &["cluster", "node", "role"],

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::mail::{PoolRow, Snapshot, ToWorker, WorkerHandle};
+use crate::mail::{Snapshot, ToWorker, WorkerHandle};
 use crate::monitor::{MonitorHandle, NodeStatus};
+use crate::pools::SharedPools;
 use crate::stats::WorkerStats;
 use crate::world::{Cluster, Database, Node};
 
@@ -36,6 +37,7 @@ pub(crate) struct AdminWorld {
     pub(crate) served: ArcSwap<Served>,
     workers: Vec<WorkerHandle>,
     stats: Vec<Arc<WorkerStats>>,
+    pools: Arc<SharedPools>,
     /// To `run`.
     pub(crate) orders: mpsc::Sender<Order>,
     periods: Mutex<Periods>,
@@ -82,11 +84,11 @@ pub(crate) struct SettingRow {
 }
 
 impl AdminWorld {
-    /// A world in which these workers run.
+    /// A world in which these workers run and share these pools.
     pub(crate) fn new(
         clock: Clock,
         served: Served,
-        workers: Vec<(WorkerHandle, Arc<WorkerStats>)>,
+        (workers, pools): (Vec<(WorkerHandle, Arc<WorkerStats>)>, Arc<SharedPools>),
         orders: mpsc::Sender<Order>,
     ) -> AdminWorld {
         let (workers, stats) = workers.into_iter().unzip();
@@ -96,6 +98,7 @@ impl AdminWorld {
             served: ArcSwap::from_pointee(served),
             workers,
             stats,
+            pools,
             orders,
             periods: Mutex::new(Periods { older: start.clone(), newer: start }),
         }
@@ -141,9 +144,9 @@ impl AdminWorld {
             if let Ok(Ok(one)) = timeout(SNAPSHOT_MAX, told).await {
                 all.clients.extend(one.clients);
                 all.backends.extend(one.backends);
-                one.pools.into_iter().for_each(|pool| add_pool(&mut all.pools, pool));
             }
         }
+        all.pools = self.pools.rows(self.clock.now());
         all
     }
 
@@ -378,24 +381,6 @@ fn resident_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
     kib.checked_mul(1024)
-}
-
-/// Each worker has a pool of its own for a database, a user and a node; they are shown as one.
-fn add_pool(pools: &mut Vec<PoolRow>, pool: PoolRow) {
-    let same = |known: &&mut PoolRow| {
-        (&known.database, &known.user, known.node) == (&pool.database, &pool.user, pool.node)
-    };
-    let Some(known) = pools.iter_mut().find(same) else {
-        pools.push(pool);
-        return;
-    };
-    known.clients_active += pool.clients_active;
-    known.clients_waiting += pool.clients_waiting;
-    known.backends_active += pool.backends_active;
-    known.backends_idle += pool.backends_idle;
-    known.backends_connecting += pool.backends_connecting;
-    known.wait_max_us = known.wait_max_us.max(pool.wait_max_us);
-    known.size += pool.size;
 }
 
 /// The counters of all workers, added up.

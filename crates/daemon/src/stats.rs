@@ -105,6 +105,8 @@ pub struct WorkerStats {
     pub clients: Counter,
     /// Backends now.
     pub backends: Counter,
+    /// Backends handed over to other workers.
+    pub handed_over: Counter,
 }
 
 impl Default for WorkerStats {
@@ -130,6 +132,7 @@ impl Default for WorkerStats {
             memo_misses: Counter::default(),
             clients: Counter::default(),
             backends: Counter::default(),
+            handed_over: Counter::default(),
         }
     }
 }
@@ -161,6 +164,7 @@ impl WorkerStats {
             &self.memo_misses,
             &self.clients,
             &self.backends,
+            &self.handed_over,
         ];
         let times = [&self.replica_time, &self.primary_time, &self.wait_time];
         let times = times.into_iter().flat_map(Histogram::counters);

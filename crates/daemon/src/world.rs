@@ -57,6 +57,8 @@ pub struct Database {
     pub reads: Reads,
     /// Limits of a client's session.
     pub limits: Limits,
+    /// Counts the reloads: of two entries of one database, the one with the higher number has the newer settings.
+    pub generation: u64,
 }
 
 /// Freshness defaults of a database (`[reads]`).

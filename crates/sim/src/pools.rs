@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use engine::pool::{Action, CheckOut, Condition, Fault, Pool, PoolMode, Settings, SlotId, WaiterId};
+use engine::pool::{
+    Action, CheckOut, Condition, Fault, Pool, PoolMode, Settings, SlotId, WaiterId, WorkerId,
+};
 
 use crate::check::Promise;
 use crate::postgres::{ServerId, State};
@@ -12,6 +14,9 @@ use crate::world::MS;
 
 /// Longest wait for a backend, in nanoseconds.
 const WAIT_MAX: u64 = 400 * MS;
+
+/// The one worker whose sessions are played.
+const WORKER: WorkerId = WorkerId(0);
 
 /// A pool, and who has what of it.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ impl NodePool {
             connect_retry: Duration::from_millis(200),
         };
         NodePool {
-            pool: Pool::new(settings),
+            pool: Pool::new(settings, 1),
             size: size as usize,
             backends: BTreeMap::new(),
             connecting: 0,
@@ -57,7 +62,7 @@ impl Run {
     /// A session wants a backend of a node.
     pub(crate) fn check_out(&mut self, session: usize, node: usize) -> Option<SlotId> {
         let now = self.agenda.now();
-        let ready = match self.pools[node].pool.check_out(now, WaiterId(session as u64)) {
+        let ready = match self.pools[node].pool.check_out(now, WORKER, WaiterId(session as u64)) {
             CheckOut::Ready(slot) => Some(slot),
             CheckOut::Queued => {
                 self.pools[node].waiting.push_back((session, now.as_nanos()));
@@ -77,7 +82,7 @@ impl Run {
     /// A session is done with a backend.
     pub(crate) fn give_back(&mut self, node: usize, slot: SlotId, condition: Condition) {
         self.balance.given_back(node_id(node));
-        self.pools[node].pool.give_back(self.agenda.now(), slot, condition);
+        self.pools[node].pool.give_back(self.agenda.now(), WORKER, slot, condition);
         self.obey(node);
     }
 
@@ -88,10 +93,10 @@ impl Run {
         match self.servers[server.0].state {
             State::Running => {
                 pool.backends.insert(slot, (server, self.servers[server.0].run));
-                pool.pool.on_connected(now, slot);
+                pool.pool.on_connected(now, WORKER, slot);
             }
             State::Gone | State::Isolated | State::Frozen(_) => {
-                pool.pool.on_connect_failed(now, slot, Fault::Node);
+                pool.pool.on_connect_failed(now, WORKER, slot, Fault::Node);
             }
         }
         self.obey(node);
@@ -100,7 +105,7 @@ impl Run {
     pub(crate) fn on_pool_deadline(&mut self, node: usize) {
         if self.pools[node].due == Some(self.agenda.nanos()) {
             self.pools[node].due = None;
-            self.pools[node].pool.on_deadline(self.agenda.now());
+            self.pools[node].pool.on_deadline(self.agenda.now(), WORKER);
             self.obey(node);
         }
     }
@@ -114,7 +119,7 @@ impl Run {
             let idle: Vec<_> = dead.filter(|slot| !self.is_lent(node, *slot)).collect();
             for slot in idle {
                 self.pools[node].backends.remove(&slot);
-                self.pools[node].pool.on_closed(now, slot);
+                self.pools[node].pool.on_closed(now, WORKER, slot);
             }
             self.obey(node);
         }
@@ -131,9 +136,9 @@ impl Run {
 
     /// Does what the pool says, and checks that it may say so.
     fn obey(&mut self, node: usize) {
-        while let Some(action) = self.pools[node].pool.next_action() {
+        while let Some(action) = self.pools[node].pool.next_action(WORKER) {
             match action {
-                Action::Connect(slot) => {
+                Action::Connect { slot, .. } => {
                     let server = self.chance.pick(&self.plan.addresses[node]);
                     self.pools[node].connecting += 1;
                     let delay = self.delay() + self.delay();
@@ -142,6 +147,7 @@ impl Run {
                 Action::Close(slot) => {
                     self.pools[node].backends.remove(&slot);
                 }
+                Action::HandOver { .. } => unreachable!("there is one worker"),
                 Action::Grant { waiter, slot } => {
                     let session = self.end_wait(node, waiter);
                     self.balance.lent(node_id(node));

@@ -44,6 +44,8 @@ pub(super) fn resolve(
         Some(Value::Addresses(addresses)) => addresses.first().copied(),
         _ => None,
     };
+    let workers =
+        top.count("workers").and_then(|count| count.try_into().ok()).unwrap_or_else(workers_of_machine);
     let pool = resolver.section("pool");
     let door = DoorSettings {
         clients_max: usize::try_from(pool.count("max_client_conn").expect("has a default"))
@@ -57,7 +59,27 @@ pub(super) fn resolve(
     let connect = resolver.connect(&pool);
     let log = resolver.log();
     let shown = shown(top);
-    Settings { listen, http, clusters, databases, suffixes, auth, connect, door, admin_users, log, shown }
+    Settings {
+        listen,
+        http,
+        workers,
+        clusters,
+        databases,
+        suffixes,
+        auth,
+        connect,
+        door,
+        admin_users,
+        log,
+        shown,
+    }
+}
+
+/// One for each core that this process may use, up to a number that serves more than most networks bring.
+fn workers_of_machine() -> u16 {
+    const WORKERS_UNASKED_MAX: u16 = 4;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores).unwrap_or(u16::MAX).min(WORKERS_UNASKED_MAX)
 }
 
 struct Resolver<'a> {

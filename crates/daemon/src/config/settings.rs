@@ -19,6 +19,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Where the HTTP server listens (`http`); none when switched off.
     pub http: Option<SocketAddr>,
+    /// Threads that serve clients (`workers`).
+    pub workers: u16,
     /// The clusters, at least one.
     pub clusters: Vec<ClusterSettings>,
     /// The databases clients can name, at least one.

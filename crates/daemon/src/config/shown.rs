@@ -21,7 +21,7 @@ pub struct ShownSetting {
 }
 
 /// Keys that are looked at only when the router starts.
-const NEED_RESTART: [&str; 4] = ["listen", "http", "level", "format"];
+const NEED_RESTART: [&str; 5] = ["listen", "http", "workers", "level", "format"];
 
 /// All of them, in the order of the table of keys.
 pub(super) fn shown(top: &Table) -> Vec<ShownSetting> {

@@ -2,7 +2,7 @@
 //! one pool with two clients waiting, four reads of which three were answered by the replica.
 
 use super::*;
-use crate::mail::{BackendRow, ClientRow};
+use crate::mail::{BackendRow, ClientRow, PoolRow};
 use engine::route::Reason;
 use engine::view::{Epoch, Incarnation};
 use wire::lsn::{Lsn, Timeline};
@@ -171,5 +171,6 @@ pub(crate) fn world() -> (Arc<AdminWorld>, mpsc::Receiver<Order>) {
         admin_users: vec![Arc::from("ann")],
     };
     let (orders, taken) = mpsc::channel(1);
-    (Arc::new(AdminWorld::new(Clock::new(), served, Vec::new(), orders)), taken)
+    let pools = Arc::new(crate::pools::SharedPools::new(Vec::new()));
+    (Arc::new(AdminWorld::new(Clock::new(), served, (Vec::new(), pools), orders)), taken)
 }

@@ -17,15 +17,13 @@ use crate::databases::Databases;
 use crate::front::{Counts, Front, NEW_DATABASES_MAX, WorkerPlace};
 use crate::mail::{ControlSender, MAIL_MAX, ToControl, WorkerHandle};
 use crate::overview::{AdminWorld, Order, Served, SettingRow, Watched};
+use crate::pools::SharedPools;
 use crate::stats::WorkerStats;
 use crate::users::Users;
 use crate::welcome::Welcomes;
 use crate::worker::{self, WorkerParts};
 use crate::world::{Cluster, Database, Node};
 use crate::{monitor, spawn};
-
-/// Workers started: sessions, pools and limits are exact with one.
-const WORKERS: usize = 1;
 
 /// What `run` goes on with.
 pub(super) struct Built {
@@ -48,8 +46,8 @@ pub(super) fn build(
     let connector = Arc::new(Connector::new(Arc::clone(&users), settings.connect.clone(), clock));
     let (to_control, mail) = mpsc::channel(MAIL_MAX);
     let (new_databases, new_databases_in) = mpsc::channel(NEW_DATABASES_MAX);
-    let (workers, worker_ends) = start_workers(&to_control, clock)?;
-    let handles: Vec<WorkerHandle> = workers.iter().map(|(worker, _)| worker.handle.clone()).collect();
+    let Workers { places, stats, pools, ends } = start_workers(settings.workers, &to_control, clock)?;
+    let handles: Vec<WorkerHandle> = places.iter().map(|worker| worker.handle.clone()).collect();
     let watched: Vec<Watched> = clusters
         .iter()
         .zip(&settings.clusters)
@@ -61,7 +59,6 @@ pub(super) fn build(
     let served = served(&settings, &watched, (&databases, &users.load()));
     let logins = clusters.into_iter().zip(settings.clusters.iter().map(|cluster| cluster.monitor.clone()));
     let keepers = Keepers::new(logins.collect());
-    let stats = workers.iter().map(|(worker, stats)| (worker.handle.clone(), Arc::clone(stats))).collect();
     let front = Arc::new(Front {
         users,
         databases: ArcSwap::from_pointee(databases),
@@ -71,15 +68,16 @@ pub(super) fn build(
         connector,
         cancel_keys: Arc::default(),
         legs: Default::default(),
-        workers: workers.into_iter().map(|(worker, _)| worker).collect(),
+        workers: places,
         counts: Counts::default(),
         new_databases,
     });
-    let admin = Arc::new(AdminWorld::new(clock, served, stats, orders));
-    let control =
-        Arc::new(Control { front, admin, watched, keepers, source, settings: Mutex::new(settings) });
+    let stats = handles.into_iter().zip(stats).collect();
+    let admin = Arc::new(AdminWorld::new(clock, served, (stats, Arc::clone(&pools)), orders));
+    let settings = Mutex::new(settings);
+    let control = Arc::new(Control { front, admin, watched, keepers, pools, clock, source, settings });
     control.keep_catalogues();
-    Ok(Built { control, mail, new_databases: new_databases_in, worker_ends })
+    Ok(Built { control, mail, new_databases: new_databases_in, worker_ends: ends })
 }
 
 fn clusters(settings: &[ClusterSettings]) -> Vec<Arc<Cluster>> {
@@ -104,31 +102,42 @@ fn clusters(settings: &[ClusterSettings]) -> Vec<Arc<Cluster>> {
     settings.iter().map(&mut cluster).collect()
 }
 
-type Workers = Vec<(WorkerPlace, Arc<WorkerStats>)>;
+/// The workers, started.
+struct Workers {
+    places: Vec<WorkerPlace>,
+    stats: Vec<Arc<WorkerStats>>,
+    pools: Arc<SharedPools>,
+    /// Tells of each that has ended.
+    ends: mpsc::Receiver<usize>,
+}
 
-fn start_workers(
-    control: &ControlSender,
-    clock: Clock,
-) -> Result<(Workers, mpsc::Receiver<usize>), RunError> {
-    let (ends, ends_in) = mpsc::channel(WORKERS);
-    let mut workers = Vec::new();
-    for index in 0..WORKERS {
+fn start_workers(count: u16, control: &ControlSender, clock: Clock) -> Result<Workers, RunError> {
+    let (tell_end, ends) = mpsc::channel(count.into());
+    let (mut places, mut peers, mut ready) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..count {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), worker::WAKER)?;
-        let (handle, mail) = WorkerHandle::new(waker);
-        let stats = Arc::new(WorkerStats::default());
-        let parts =
-            WorkerParts { index, poll, mail, control: control.clone(), clock, stats: Arc::clone(&stats) };
+        let (handle, mail, peer, peers_mail) = WorkerHandle::new(waker);
+        places.push(WorkerPlace { handle, clients: Arc::default() });
+        peers.push(peer);
+        ready.push((poll, mail, peers_mail));
+    }
+    let pools = Arc::new(SharedPools::new(peers));
+    let mut all_stats = Vec::new();
+    for (index, (poll, mail, peers_mail)) in ready.into_iter().enumerate() {
+        let (pools, stats) = (Arc::clone(&pools), Arc::new(WorkerStats::default()));
+        all_stats.push(Arc::clone(&stats));
+        let control = control.clone();
+        let parts = WorkerParts { index, poll, mail, peers_mail, pools, control, clock, stats };
         let (alive, ended) = oneshot::channel::<()>();
         spawn::thread(format!("worker-{index}"), move || {
             // Dropped when the thread ends, however it does.
             let _alive = alive;
             worker::run(parts);
         })?;
-        watch_worker(index, ended, ends.clone());
-        workers.push((WorkerPlace { handle, clients: Arc::default() }, stats));
+        watch_worker(index, ended, tell_end.clone());
     }
-    Ok((workers, ends_in))
+    Ok(Workers { places, stats: all_stats, pools, ends })
 }
 
 /// What the console and the HTTP server show of these settings.

@@ -8,10 +8,12 @@ use wire::sqlstate::SqlState;
 use super::build::served;
 use crate::cancel::{self, Leg};
 use crate::catalog::Keepers;
+use crate::clock::Clock;
 use crate::config::{Settings, Source};
 use crate::front::Front;
 use crate::mail::{ConnectError, ConnectFault, ReadyBackend, ToControl, ToWorker};
 use crate::overview::{AdminWorld, Watched};
+use crate::pools::SharedPools;
 use crate::spawn;
 use crate::world::Database;
 
@@ -21,6 +23,8 @@ pub(super) struct Control {
     pub(super) admin: Arc<AdminWorld>,
     pub(super) watched: Vec<Watched>,
     pub(super) keepers: Keepers,
+    pub(super) pools: Arc<SharedPools>,
+    pub(super) clock: Clock,
     pub(super) source: Source,
     /// The settings in force; locked for the time of a reload, so that there is one at a time.
     pub(super) settings: Mutex<Settings>,
@@ -39,10 +43,10 @@ impl Control {
                     }
                 });
             }
-            ToControl::CancelBackend { worker, backend, address, pid, key, done } => {
+            ToControl::CancelBackend { backend, address, pid, key, done } => {
                 let front = Arc::clone(&self.front);
                 spawn::task("cancel", async move {
-                    if let Some(worker) = front.workers.get(worker) {
+                    if let Some(worker) = front.workers.get(backend.worker) {
                         let leg = Leg { backend, address, pid, key, done };
                         cancel::leg(&front.legs, &worker.handle, leg).await;
                     }

@@ -33,6 +33,8 @@ impl Control {
         let before = front.databases.load_full();
         let databases = Databases::new(&settings.databases, &settings.suffixes, (&clusters, Some(&before)));
         front.users.store(Arc::new(users));
+        // First of all: those who come in with the new settings find pools that have them.
+        self.pools.take_over(&databases.all(), self.clock.now());
         front.databases.store(Arc::new(databases));
         front.admin_users.store(Arc::new(settings.admin_users.clone()));
         front.door.store(Arc::new(settings.door));
@@ -63,6 +65,7 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("http", before.http != after.http),
         ("cluster", before.clusters != after.clusters),
         ("log", before.log != after.log),
+        ("workers", before.workers != after.workers),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| what).collect()
 }
@@ -80,6 +83,7 @@ mod tests {
         after.listen.clear();
         after.http = None;
         after.clusters[0].nodes.clear();
-        assert_eq!(needing_restart(&before, &after), ["listen", "http", "cluster", "log"]);
+        after.workers += 1;
+        assert_eq!(needing_restart(&before, &after), ["listen", "http", "cluster", "log", "workers"]);
     }
 }

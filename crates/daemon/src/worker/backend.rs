@@ -16,7 +16,8 @@ use super::io::{Received, Socket};
 use super::{UNSENT_BYTES_MAX, Worker};
 
 /// One pooled connection to a node.
-pub(super) struct BackendConn {
+#[derive(Debug)]
+pub(crate) struct BackendConn {
     pub(super) socket: Socket,
     pub(super) state: Backend,
     pub(super) pool: PoolId,
@@ -32,6 +33,7 @@ pub(super) struct BackendConn {
 }
 
 /// What was learned when it was connected.
+#[derive(Debug)]
 pub(super) struct Origin {
     pub(super) address: SocketAddr,
     pub(super) cancel: Option<(i32, Vec<u8>)>,
@@ -42,8 +44,10 @@ pub(super) struct Origin {
 /// Who has a backend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Use {
-    /// The pool. → `Lent`
+    /// The pool. → `Lent`, `Arriving` (at another worker)
     Idle,
+    /// Nobody: it was handed over, and its pool has not been told that it is here. → `Idle`
+    Arriving,
     /// This client, for what it is doing. → `Kept`, `Cleaning`, `Cancelling`, `Idle`
     Lent(usize),
     /// This client, until it leaves (session pooling). → `Lent`, `Idle`
@@ -83,9 +87,9 @@ impl BackendConn {
     }
 
     /// Its name for the control thread.
-    pub(super) fn key(&self, place: usize) -> BackendKey {
+    pub(super) fn key(&self, worker: usize, place: usize) -> BackendKey {
         let index = u32::try_from(place).expect("fewer backends than file descriptors");
-        BackendKey { index, generation: self.origin.generation }
+        BackendKey { worker, index, generation: self.origin.generation }
     }
 }
 
@@ -119,7 +123,9 @@ impl Worker {
             let Some(backend) = self.backends.get(place) else { return };
             let outcome = match backend.used {
                 Use::Lent(client) => self.relay(place, client),
-                Use::Idle | Use::Kept(_) | Use::Cleaning | Use::Cancelling => self.watch_idle(place),
+                Use::Idle | Use::Arriving | Use::Kept(_) | Use::Cleaning | Use::Cancelling => {
+                    self.watch_idle(place)
+                }
             };
             match outcome {
                 Outcome::Quiet => return,
@@ -279,15 +285,12 @@ impl Worker {
             }
             Use::Cleaning | Use::Cancelling => self.give_back(place, Condition::Broken),
             Use::Idle => {
-                if let Some(entry) = self.pools.entry(pool) {
-                    entry.slots.remove(&slot);
-                    entry.machine.on_closed(now, slot);
-                }
-                if let Some(mut gone) = self.backends.try_remove(place) {
-                    self.parts.stats.backends.sub(1);
-                    let _ = self.parts.poll.registry().deregister(gone.socket.stream());
-                }
-                self.run_pool(pool, now);
+                drop(self.remove_backend_of(pool, slot));
+                self.call_pool(pool, now, |machine, me| machine.on_closed(now, me, slot));
+            }
+            Use::Arriving => {
+                drop(self.remove_backend_of(pool, slot));
+                self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
             }
         }
     }

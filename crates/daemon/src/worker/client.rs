@@ -294,8 +294,7 @@ impl Worker {
             self.parts.stats.wait_time.record(waited);
         }
         if client.info.search_path.is_none() {
-            client.info.search_path =
-                self.pools.entries().get(backend.pool.0 as usize).and_then(|p| p.search_path.clone());
+            client.info.search_path = self.pools.search_path(backend.pool);
         }
         client.backend = Some(place);
         backend.used = Use::Lent(index);
@@ -441,10 +440,7 @@ impl Worker {
         let _ = self.parts.poll.registry().deregister(client.socket.stream());
         if let Some(pool) = client.pool.take() {
             let waiter = client.waiter(index);
-            if let Some(entry) = self.pools.entry(pool) {
-                let _ = entry.machine.abandon(waiter);
-            }
-            self.run_pool(pool, self.times.now);
+            self.call_pool(pool, self.times.now, |machine, me| machine.abandon(me, waiter));
         }
         self.holding.retain(|&i| i != index);
         for place in std::mem::take(&mut client.kept) {
@@ -515,6 +511,7 @@ impl Worker {
                     stats.errors.add(1);
                     stats.own_errors.add(1);
                 }
+                Event::Learned(shape) => self.pools.teach_others(shape),
                 Event::PrimaryRefusedWrite(node) => {
                     // A hint: the monitor probes anyway.
                     let _ =

@@ -119,8 +119,10 @@ impl Worker {
             return self.send_cancel(place, Some(done));
         }
         let waiter = client.waiter(index);
-        let queued = client.pool.take().and_then(|p| self.pools.entry(p)).map(|e| e.machine.abandon(waiter));
         let waits = client.session.waiting_since().is_some();
+        let now = self.times.now;
+        let pool = client.pool.take();
+        let queued = pool.map(|p| self.call_pool(p, now, |machine, me| machine.abandon(me, waiter)));
         if waits && (queued == Some(Abandoned::WasQueued) || self.holding.contains(&index)) {
             self.end_wait(index, SqlState::QUERY_CANCELED, "canceling statement due to user request");
         }
@@ -132,8 +134,7 @@ impl Worker {
         // A server that gave no key can't be asked.
         let Some((pid, key)) = backend.origin.cancel.clone() else { return };
         let request = ToControl::CancelBackend {
-            worker: self.parts.index,
-            backend: backend.key(place),
+            backend: backend.key(self.parts.index, place),
             address: backend.origin.address,
             pid,
             key,

@@ -58,6 +58,11 @@ impl Socket {
         &mut self.stream
     }
 
+    /// The socket was registered anew: what came meanwhile has no event.
+    pub(super) fn look_again(&mut self) {
+        self.readiness = Readiness::Something;
+    }
+
     /// An event has come.
     pub(super) fn on_event(&mut self, event: &mio::event::Event) {
         if event.is_read_closed() || event.is_error() {

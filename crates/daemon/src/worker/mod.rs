@@ -1,8 +1,9 @@
-//! A worker: one thread that owns its clients, their sessions, and the backends they share.
+//! A worker: one thread that owns its clients, their sessions, and the backends they use.
 //!
-//! One loop over epoll: read, ask the session, send. No lock, channel or timer per query. The worker decides
-//! nothing: sessions say what they want, pools say who gets a backend, and the control thread connects and
-//! probes. What the worker shares with other threads it reaches through [`crate::world`] and [`crate::mail`].
+//! One loop over epoll: read, ask the session, send. No channel or timer per query, and no lock but that of the pool, which
+//! nobody holds for longer than one decision. The worker decides nothing: sessions say what they want, pools say who gets
+//! a backend, and the control thread connects and probes. What the worker shares with other threads it reaches through
+//! [`crate::world`], `pools` and [`crate::mail`].
 
 mod backend;
 mod client;
@@ -16,16 +17,18 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use engine::pool::WorkerId;
 use engine::session::{Pieces, Shared};
 use engine::time::Instant;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use crate::clock::Clock;
-use crate::mail::{ControlSender, ToWorker};
+use crate::mail::{ControlSender, FromPeer, ToWorker};
+use crate::pools::SharedPools;
 use crate::stats::WorkerStats;
 
-use backend::BackendConn;
+pub(crate) use backend::BackendConn;
 use client::ClientConn;
 use pools::Pools;
 
@@ -38,7 +41,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Unsent bytes of one side above which the other side is not read.
 const UNSENT_BYTES_MAX: usize = 256 << 10;
 
-/// How much the classifier's memo may hold, in bytes.
+/// How much the memos of all workers may hold together, in bytes.
 const MEMO_BYTES_MAX: usize = 16 << 20;
 
 /// How often timeouts are looked at.
@@ -51,8 +54,12 @@ pub struct WorkerParts {
     pub index: usize,
     /// Its epoll instance, whose waker is in the hands of the control thread.
     pub poll: Poll,
-    /// Its mail.
+    /// Its mail from the control thread.
     pub mail: Receiver<ToWorker>,
+    /// Its mail from the other workers.
+    pub(crate) peers_mail: Receiver<FromPeer>,
+    /// The pools, and the way to the other workers.
+    pub(crate) pools: Arc<SharedPools>,
     /// The way to the control thread.
     pub control: ControlSender,
     /// The process's clock.
@@ -130,13 +137,16 @@ fn backend_token(index: usize) -> Token {
 impl Worker {
     fn new(parts: WorkerParts) -> Self {
         let now = parts.clock.now();
+        let (me, workers) =
+            (WorkerId(u16::try_from(parts.index).expect("few workers")), parts.pools.workers());
+        let pools = Pools::new(Arc::clone(&parts.pools), me);
         Worker {
             parts,
             clients: Slab::new(),
             numbers: HashMap::new(),
             backends: Slab::new(),
-            pools: Pools::default(),
-            shared: Shared::new(MEMO_BYTES_MAX),
+            pools,
+            shared: Shared::new(MEMO_BYTES_MAX / usize::from(workers), (me, workers)),
             scratch: Scratch {
                 buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
                 to_client: Pieces::default(),
@@ -184,6 +194,7 @@ impl Worker {
             self.tick();
             self.do_todo();
         }
+        self.leave_pools();
     }
 
     /// How long the loop may sleep.
@@ -202,6 +213,15 @@ impl Worker {
     }
 
     fn read_mail(&mut self) {
+        while let Ok(message) = self.parts.peers_mail.try_recv() {
+            match message {
+                FromPeer::Look(pool) => self.look_at_pool(pool),
+                FromPeer::Learned(shape) => {
+                    let _new = self.shared.learned.insert(shape);
+                }
+                FromPeer::HandedOver(backend) => self.on_handed_over(*backend),
+            }
+        }
         loop {
             match self.parts.mail.try_recv() {
                 Ok(message) => self.on_mail(message),

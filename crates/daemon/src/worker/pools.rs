@@ -1,80 +1,133 @@
-//! The pools of a worker: which there are, and carrying out what they say.
+//! The pools of a worker: its part in those that all workers share, and carrying out what they say.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use engine::pool::{Action, CheckOut, Condition, Fault, Pool, SlotId, WaiterId};
+use engine::pool::{Action, CheckOut, Condition, Fault, Pool, SlotId, WaiterId, WorkerId};
 use engine::session::Side;
 use engine::time::Instant;
 use engine::view::{Health, NodeId};
 use wire::sqlstate::SqlState;
 
-use crate::mail::{ConnectError, ConnectFault, Notice, PoolId, ReadyBackend, ToControl};
+use crate::mail::{ConnectError, ConnectFault, FromPeer, Notice, PoolId, ReadyBackend, ToControl};
+use crate::pools::{SharedPool, SharedPools, Turn};
 use crate::world::Database;
 
 use super::Worker;
 use super::backend::{BackendConn, Use};
 
-/// One pool with what the shell must know about it.
+/// A worker's part in one pool.
 pub(super) struct PoolEntry {
-    pub(super) machine: Pool,
-    pub(super) node: NodeId,
-    pub(super) database: Arc<Database>,
-    pub(super) user: Arc<str>,
-    /// Places of the backends that have a slot.
-    pub(super) slots: HashMap<SlotId, usize>,
-    /// Why the last connect failed.
-    last_error: Option<ConnectError>,
-    /// `search_path` of this user in this database, as its backends say.
-    pub(super) search_path: Option<Arc<str>>,
+    pub(super) shared: Arc<SharedPool>,
+    /// Places of the backends that the worker has.
+    places: Places,
+    /// When the pool wants to be told the time, as far as this worker knows. Whoever calls a pool last knows it exactly.
+    due: Option<Instant>,
 }
 
-/// Node, database entry (by address) and user.
-type Key = (NodeId, usize, Arc<str>);
-
-/// All pools of a worker.
+/// Places of backends by their slots; slots are small numbers.
 #[derive(Default)]
+struct Places(Vec<Option<usize>>);
+
+impl Places {
+    fn at(&self, slot: SlotId) -> Option<usize> {
+        self.0.get(slot.0 as usize).copied().flatten()
+    }
+
+    fn put(&mut self, slot: SlotId, place: usize) {
+        let index = slot.0 as usize;
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
+        }
+        self.0[index] = Some(place);
+    }
+
+    fn take(&mut self, slot: SlotId) -> Option<usize> {
+        self.0.get_mut(slot.0 as usize)?.take()
+    }
+
+    fn all(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().copied().flatten()
+    }
+}
+
+/// Where a pool was found, by node, database entry (by address) and user.
+type Found = HashMap<(NodeId, usize, Arc<str>), (PoolId, Weak<Database>)>;
+
+/// Most ways to pools remembered; when there would be more, those of databases that are gone are forgotten.
+const FOUND_MAX: usize = 4096;
+
+/// A worker's part in the pools.
 pub(super) struct Pools {
+    shared: Arc<SharedPools>,
+    me: WorkerId,
+    /// By the pools' ids.
     entries: Vec<PoolEntry>,
-    by_key: HashMap<Key, usize>,
+    /// While an entry stands here, its address is nobody else's.
+    found: Found,
 }
 
 impl Pools {
+    pub(super) fn new(shared: Arc<SharedPools>, me: WorkerId) -> Self {
+        Pools { shared, me, entries: Vec::new(), found: HashMap::new() }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.entries.iter().filter_map(|p| p.machine.next_deadline()).min()
+        self.entries.iter().filter_map(|pool| pool.due).min()
     }
 
-    pub(super) fn entries(&self) -> &[PoolEntry] {
-        &self.entries
+    pub(super) fn entry(&self, pool: PoolId) -> Option<&PoolEntry> {
+        self.entries.get(pool.0 as usize)
     }
 
-    pub(super) fn entry(&mut self, pool: PoolId) -> Option<&mut PoolEntry> {
-        self.entries.get_mut(pool.0 as usize)
+    /// What users of this pool get as `search_path` without asking, as far as known.
+    pub(super) fn search_path(&self, pool: PoolId) -> Option<Arc<str>> {
+        self.entry(pool)?.shared.lock().search_path.clone()
     }
 
     /// The pool of this node, database and user; made at its first use.
-    fn find(&mut self, node: NodeId, database: &Arc<Database>, user: &Arc<str>) -> PoolId {
+    fn find(&mut self, node: NodeId, database: &Arc<Database>, user: &Arc<str>, now: Instant) -> PoolId {
         let key = (node, Arc::as_ptr(database) as usize, Arc::clone(user));
-        let entries = &mut self.entries;
-        let index = *self.by_key.entry(key).or_insert_with(|| {
-            entries.push(PoolEntry {
-                machine: Pool::new(database.pool.clone()),
-                node,
-                database: Arc::clone(database),
-                user: Arc::clone(user),
-                slots: HashMap::new(),
-                last_error: None,
-                search_path: None,
-            });
-            entries.len() - 1
-        });
-        PoolId(u32::try_from(index).expect("fewer pools than memory has bytes"))
+        if let Some((pool, _)) = self.found.get(&key) {
+            return *pool;
+        }
+        let pool = self.shared.find(node, database, user, now);
+        if self.found.len() >= FOUND_MAX {
+            self.found.retain(|_, (_, database)| database.strong_count() > 0);
+        }
+        self.found.insert(key, (pool, Arc::downgrade(database)));
+        self.known(pool);
+        pool
+    }
+
+    /// The part in this pool, which may be new.
+    fn known(&mut self, pool: PoolId) -> &mut PoolEntry {
+        let index = pool.0 as usize;
+        if index >= self.entries.len() {
+            for shared in self.shared.from(self.entries.len()) {
+                let due = shared.lock().machine.next_deadline();
+                self.entries.push(PoolEntry { shared, places: Places::default(), due });
+            }
+        }
+        &mut self.entries[index]
+    }
+
+    /// Tells the other workers of a shape that a replica has refused.
+    pub(super) fn teach_others(&self, shape: u64) {
+        for worker in (0..self.shared.workers()).map(WorkerId).filter(|worker| *worker != self.me) {
+            // One that has ended need not know.
+            let _ended = self.shared.send(worker, FromPeer::Learned(shape));
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = PoolId> + use<> {
+        (0..u32::try_from(self.entries.len()).expect("ids are u32")).map(PoolId)
     }
 }
 
 impl Worker {
     /// Asks the pool of a node for a backend; its place if there is one now. Else the client waits, and its turn will
-    /// come through [`Worker::run_pool`].
+    /// come through [`Worker::grant`].
     pub(super) fn check_out(&mut self, index: usize, node: NodeId, now: Instant) -> Option<usize> {
         let client = self.clients.get_mut(index)?;
         if let Some(kept) = client.take_kept(node, &self.backends) {
@@ -85,31 +138,90 @@ impl Worker {
         }
         let client = self.clients.get_mut(index)?;
         let waiter = client.waiter(index);
-        let pool = self.pools.find(node, &client.info.database, &client.info.user);
+        let pool = self.pools.find(node, &client.info.database, &client.info.user, now);
         client.pool = Some(pool);
         loop {
-            let entry = self.pools.entry(pool).expect("found or made above");
-            match entry.machine.check_out(now, waiter) {
+            match self.call_pool(pool, now, |machine, me| machine.check_out(now, me, waiter)) {
                 CheckOut::Ready(slot) => {
-                    let place = entry.slots.get(&slot).copied().expect("a ready slot has its backend");
+                    let place = self.pools.entries[pool.0 as usize].places.at(slot);
+                    let place = place.expect("a slot is lent where its backend is");
                     if self.is_proved(place) && self.is_wanted(index, place) {
                         return Some(place);
                     }
                     self.return_slot(pool, slot, Condition::Broken, now);
                 }
-                CheckOut::Queued => {
-                    self.run_pool(pool, now);
-                    return None;
-                }
+                CheckOut::Queued => return None,
             }
         }
+    }
+
+    /// One call of a pool's machine, under its lock. Then this worker does what it wants of it, and others are told of what it
+    /// wants of them.
+    pub(super) fn call_pool<R>(
+        &mut self,
+        pool: PoolId,
+        now: Instant,
+        call: impl FnOnce(&mut Pool, WorkerId) -> R,
+    ) -> R {
+        let me = self.pools.me;
+        let entry = self.pools.known(pool);
+        let mut state = entry.shared.lock();
+        let result = call(&mut state.machine, me);
+        let turn = state.turn(me);
+        drop(state);
+        entry.due = turn.due;
+        self.obey(pool, turn, now);
+        result
+    }
+
+    /// Does what follows from a call.
+    fn obey(&mut self, pool: PoolId, mut turn: Turn, now: Instant) {
+        loop {
+            if !turn.others.is_empty() {
+                self.pools.shared.tell(turn.others, pool);
+            }
+            let Some(action) = turn.action else { return };
+            self.carry_out(pool, action, now);
+            if !turn.more {
+                return;
+            }
+            let me = self.pools.me;
+            let entry = self.pools.known(pool);
+            turn = entry.shared.lock().turn(me);
+            entry.due = turn.due;
+        }
+    }
+
+    fn carry_out(&mut self, pool: PoolId, action: Action, now: Instant) {
+        match action {
+            Action::Connect { slot, home } => self.connect(pool, slot, home, now),
+            Action::Close(slot) => self.close_backend_of(pool, slot),
+            Action::HandOver { slot, to } => self.hand_over(pool, slot, to, now),
+            Action::Grant { waiter, slot } => self.grant(pool, waiter, slot, now),
+            Action::TimedOut { waiter, waited } => {
+                let message = format!(
+                    "no backend became free within query_wait_timeout ({:.1} s waited); the pool is full",
+                    waited.as_secs_f64()
+                );
+                self.fail_wait(waiter, SqlState::TOO_MANY_CONNECTIONS, &message);
+            }
+            Action::Refuse { waiter, fault } => self.refuse(pool, waiter, fault),
+        }
+    }
+
+    /// Another worker has left something to do here.
+    pub(super) fn look_at_pool(&mut self, pool: PoolId) {
+        let now = self.times.now;
+        let me = self.pools.me;
+        self.pools.known(pool).shared.lock().looked(me);
+        self.call_pool(pool, now, |_, _| ());
     }
 
     /// Is the backend of the very run of the server that the view speaks of, in the role it had when it connected?
     pub(super) fn is_proved(&self, place: usize) -> bool {
         let Some(backend) = self.backends.get(place) else { return false };
-        let Some(entry) = self.pools.entries.get(backend.pool.0 as usize) else { return false };
-        let view = entry.database.cluster.view.load();
+        let Some(entry) = self.pools.entry(backend.pool) else { return false };
+        let view = entry.shared.cluster.view.load();
         let Some(node) = view.node(backend.state.node) else { return false };
         let side = if view.primary == Some(node.id) { Side::Primary } else { Side::Replica };
         node.incarnation == Some(backend.state.incarnation) && backend.state.side == side
@@ -125,41 +237,20 @@ impl Worker {
     /// Gives a slot back and does what follows.
     pub(super) fn return_slot(&mut self, pool: PoolId, slot: SlotId, condition: Condition, now: Instant) {
         if condition == Condition::Broken {
-            self.remove_backend_of(pool, slot);
+            self.close_backend_of(pool, slot);
         }
-        if let Some(entry) = self.pools.entry(pool) {
-            entry.machine.give_back(now, slot, condition);
-        }
-        self.run_pool(pool, now);
+        self.call_pool(pool, now, |machine, me| machine.give_back(now, me, slot, condition));
     }
 
-    /// Carries out what a pool wants done.
-    pub(super) fn run_pool(&mut self, pool: PoolId, now: Instant) {
-        while let Some(action) = self.pools.entry(pool).and_then(|e| e.machine.next_action()) {
-            match action {
-                Action::Connect(slot) => self.connect(pool, slot, now),
-                Action::Close(slot) => self.remove_backend_of(pool, slot),
-                Action::Grant { waiter, slot } => self.grant(pool, waiter, slot, now),
-                Action::TimedOut { waiter, waited } => {
-                    let message = format!(
-                        "no backend became free within query_wait_timeout ({:.1} s waited); the pool is full",
-                        waited.as_secs_f64()
-                    );
-                    self.fail_wait(waiter, SqlState::TOO_MANY_CONNECTIONS, &message);
-                }
-                Action::Refuse { waiter, fault } => self.refuse(pool, waiter, fault),
-            }
-        }
-    }
-
-    fn connect(&mut self, pool: PoolId, slot: SlotId, now: Instant) {
-        let worker = self.parts.index;
-        let Some(entry) = self.pools.entry(pool) else { return };
-        let (database, user) = (Arc::clone(&entry.database), Arc::clone(&entry.user));
-        let request = ToControl::Connect { worker, pool, slot, node: entry.node, database, user };
+    fn connect(&mut self, pool: PoolId, slot: SlotId, home: WorkerId, now: Instant) {
+        let shared = &self.pools.known(pool).shared;
+        let (node, user, database) =
+            (shared.node, Arc::clone(&shared.user), Arc::clone(&shared.lock().database));
+        let request = ToControl::Connect { worker: home.index(), pool, slot, node, database, user };
         if self.parts.control.try_send(request).is_err() {
-            let entry = self.pools.entry(pool).expect("it was there");
-            entry.machine.on_connect_failed(now, slot, Fault::NotReady);
+            self.call_pool(pool, now, |machine, me| {
+                machine.on_connect_failed(now, me, slot, Fault::NotReady);
+            });
         }
     }
 
@@ -171,43 +262,91 @@ impl Worker {
         outcome: Result<Box<ReadyBackend>, ConnectError>,
     ) {
         let now = self.times.now;
-        let generation = self.next_generation();
-        let Some(entry) = self.pools.entry(pool) else { return };
-        match outcome {
-            Ok(ready) => {
-                entry.last_error = None;
-                if let Some((_, path)) = ready.parameters.iter().find(|(name, _)| name == "search_path") {
-                    entry.search_path = Some(path.as_str().into());
-                }
-                match BackendConn::new(*ready, pool, slot, entry.node, (generation, now)) {
-                    Ok(backend) => self.add_backend(backend, now),
-                    Err(_) => entry.machine.on_connect_failed(now, slot, Fault::Node),
-                }
-            }
-            Err(error) => {
-                let fault = match error.fault {
-                    ConnectFault::Node => Fault::Node,
-                    ConnectFault::NotReady => Fault::NotReady,
-                    ConnectFault::Full => Fault::Full,
-                    ConnectFault::Credentials => Fault::Credentials,
-                };
-                if matches!(error.fault, ConnectFault::Node) {
-                    let notice = ToControl::Noticed { node: entry.node, what: Notice::ConnectionLost };
-                    // A hint: the monitor probes anyway.
-                    let _ = self.parts.control.try_send(notice);
-                }
-                let entry = self.pools.entry(pool).expect("it was there");
-                entry.last_error = Some(error);
-                entry.machine.on_connect_failed(now, slot, fault);
-            }
+        let outcome = match outcome {
+            Ok(ready) => self.take_in(pool, slot, *ready),
+            Err(error) => Err(self.learn_fault(pool, error)),
+        };
+        self.call_pool(pool, now, |machine, me| match outcome {
+            Ok(()) => machine.on_connected(now, me, slot),
+            Err(fault) => machine.on_connect_failed(now, me, slot, fault),
+        });
+    }
+
+    /// A new backend becomes the worker's.
+    fn take_in(&mut self, pool: PoolId, slot: SlotId, ready: ReadyBackend) -> Result<(), Fault> {
+        let made = (self.next_generation(), self.times.now);
+        let shared = &self.pools.known(pool).shared;
+        let path = ready.parameters.iter().find(|(name, _)| name == "search_path");
+        let path = path.map(|(_, path)| path.as_str().into());
+        let mut state = shared.lock();
+        state.last_error = None;
+        state.search_path = path.or(state.search_path.take());
+        drop(state);
+        let backend = BackendConn::new(ready, pool, slot, shared.node, made);
+        backend.ok().and_then(|backend| self.add_backend(backend)).map(drop).ok_or(Fault::Node)
+    }
+
+    /// There is no new backend, for this reason.
+    fn learn_fault(&mut self, pool: PoolId, error: ConnectError) -> Fault {
+        let shared = &self.pools.known(pool).shared;
+        let fault = match error.fault {
+            ConnectFault::Node => Fault::Node,
+            ConnectFault::NotReady => Fault::NotReady,
+            ConnectFault::Full => Fault::Full,
+            ConnectFault::Credentials => Fault::Credentials,
+        };
+        if fault == Fault::Node {
+            let notice = ToControl::Noticed { node: shared.node, what: Notice::ConnectionLost };
+            // A hint: the monitor probes anyway.
+            let _ = self.parts.control.try_send(notice);
         }
-        self.run_pool(pool, now);
+        shared.lock().last_error = Some(error);
+        fault
+    }
+
+    /// Passes an idle backend on to another worker.
+    fn hand_over(&mut self, pool: PoolId, slot: SlotId, to: WorkerId, now: Instant) {
+        // Whether another worker gets it or not, it is no longer this one's.
+        let passed = self.remove_backend_of(pool, slot).is_some_and(|backend| {
+            self.pools.shared.send(to, FromPeer::HandedOver(Box::new(backend))).is_ok()
+        });
+        if passed {
+            self.parts.stats.handed_over.add(1);
+        } else {
+            self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
+        }
+    }
+
+    /// Another worker has passed a backend on to this one.
+    pub(super) fn on_handed_over(&mut self, mut backend: BackendConn) {
+        let now = self.times.now;
+        let (pool, slot) = (backend.pool, backend.slot);
+        backend.origin.generation = self.next_generation();
+        backend.used = Use::Arriving;
+        backend.socket.look_again();
+        self.pools.known(pool);
+        let Some(place) = self.add_backend(backend) else {
+            return self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
+        };
+        // It may have died on the way: then the pool is told of that by this.
+        self.pump_backend(place);
+        let Some(backend) = self.backends.get_mut(place).filter(|backend| backend.used == Use::Arriving)
+        else {
+            return;
+        };
+        backend.used = Use::Idle;
+        if self.is_proved(place) {
+            return self.call_pool(pool, now, |machine, me| machine.on_arrived(now, me, slot));
+        }
+        self.close_backend_of(pool, slot);
+        self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
     }
 
     /// A waiter's turn has come.
     fn grant(&mut self, pool: PoolId, waiter: WaiterId, slot: SlotId, now: Instant) {
-        let place = self.pools.entry(pool).and_then(|e| e.slots.get(&slot).copied());
-        let (Some(index), Some(place)) = (self.client_of(waiter), place) else {
+        let place = self.pools.entry(pool).and_then(|e| e.places.at(slot));
+        let waits = |index: &usize| self.clients.get(*index).is_some_and(|client| client.pool == Some(pool));
+        let (Some(index), Some(place)) = (self.client_of(waiter).filter(waits), place) else {
             return self.return_slot(pool, slot, Condition::Clean, now);
         };
         if !self.is_proved(place) || !self.is_wanted(index, place) {
@@ -221,7 +360,7 @@ impl Worker {
 
     /// There is no backend, and none will come soon.
     fn refuse(&mut self, pool: PoolId, waiter: WaiterId, fault: Fault) {
-        let error = self.pools.entry(pool).and_then(|e| e.last_error.clone());
+        let error = self.pools.entry(pool).and_then(|e| e.shared.lock().last_error.clone());
         match fault {
             Fault::Credentials => {
                 let (code, message) = error
@@ -270,72 +409,79 @@ impl Worker {
         self.clients.get(index).filter(|c| c.waiter(index) == waiter).map(|_| index)
     }
 
-    fn add_backend(&mut self, mut backend: BackendConn, now: Instant) {
+    /// Takes a backend in; its place. `None`: the operating system refuses it.
+    fn add_backend(&mut self, mut backend: BackendConn) -> Option<usize> {
         let (pool, slot) = (backend.pool, backend.slot);
         let entry = self.backends.vacant_entry();
         let place = entry.key();
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        let registered = self.parts.poll.registry().register(
-            backend.socket.stream(),
-            super::backend_token(place),
-            interest,
-        );
-        let pool_entry = self.pools.entry(pool).expect("backends are connected for pools that exist");
-        if registered.is_err() {
-            pool_entry.machine.on_connect_failed(now, slot, Fault::Node);
-            return;
-        }
+        let token = super::backend_token(place);
+        self.parts.poll.registry().register(backend.socket.stream(), token, interest).ok()?;
         entry.insert(backend);
         self.parts.stats.backends.add(1);
-        pool_entry.slots.insert(slot, place);
-        pool_entry.machine.on_connected(now, slot);
+        self.pools.known(pool).places.put(slot, place);
+        Some(place)
     }
 
-    /// Closes the backend that has this slot, if there is one.
-    fn remove_backend_of(&mut self, pool: PoolId, slot: SlotId) {
-        let place = self.pools.entry(pool).and_then(|e| e.slots.remove(&slot));
-        if let Some(mut backend) = place.and_then(|p| self.backends.try_remove(p)) {
-            self.parts.stats.backends.sub(1);
-            debug_assert!(
-                !matches!(backend.used, Use::Lent(_)),
-                "a lent backend is taken from its client first"
-            );
+    /// Takes out the backend that has this slot, if it is here.
+    pub(super) fn remove_backend_of(&mut self, pool: PoolId, slot: SlotId) -> Option<BackendConn> {
+        let place = self.pools.known(pool).places.take(slot)?;
+        let mut backend = self.backends.try_remove(place)?;
+        debug_assert!(!matches!(backend.used, Use::Lent(_)), "a lent backend is taken from its client first");
+        self.parts.stats.backends.sub(1);
+        let _ = self.parts.poll.registry().deregister(backend.socket.stream());
+        Some(backend)
+    }
+
+    /// Closes the backend that has this slot, if it is here.
+    fn close_backend_of(&mut self, pool: PoolId, slot: SlotId) {
+        if let Some(mut backend) = self.remove_backend_of(pool, slot) {
             // Told politely, so that PostgreSQL's log stays clean; the kernel may not take it, which is fine.
             let mut goodbye = Vec::new();
             wire::encode::terminate(&mut goodbye);
             backend.socket.send_bytes(&goodbye);
-            let _ = self.parts.poll.registry().deregister(backend.socket.stream());
         }
     }
 
     /// Deadlines of all pools.
     pub(super) fn tick_pools(&mut self, now: Instant) {
-        for index in 0..self.pools.entries.len() {
-            let due = self.pools.entries[index].machine.next_deadline().is_some_and(|at| at <= now);
-            if due {
-                self.pools.entries[index].machine.on_deadline(now);
-                self.run_pool(PoolId(u32::try_from(index).expect("made from one")), now);
+        for pool in self.pools.ids() {
+            if self.pools.known(pool).due.is_some_and(|due| due <= now) {
+                self.call_pool(pool, now, |machine, me| machine.on_deadline(now, me));
             }
         }
     }
 
     /// Backends of nodes that are not what they were when they were connected are let go.
     pub(super) fn recheck_pools(&mut self, now: Instant) {
-        for index in 0..self.pools.entries.len() {
-            let stale = self.pools.entries[index].slots.values().any(|&place| {
-                self.backends.get(place).is_some_and(|b| b.used == Use::Idle) && !self.is_proved(place)
+        for pool in self.pools.ids() {
+            let entry = self.pools.known(pool);
+            let up = entry
+                .shared
+                .cluster
+                .view
+                .load()
+                .node(entry.shared.node)
+                .is_some_and(|n| n.health == Health::Up);
+            let places: Vec<usize> = entry.places.all().collect();
+            let idle = |place: &usize| self.backends.get(*place).is_some_and(|b| b.used == Use::Idle);
+            let stale = places.iter().any(|place| idle(place) && !self.is_proved(*place));
+            self.call_pool(pool, now, |machine, me| {
+                if stale {
+                    machine.recycle(me);
+                }
+                if up && machine.counts().waiting > 0 {
+                    machine.retry_now(now, me);
+                }
             });
-            let entry = &mut self.pools.entries[index];
-            if stale {
-                entry.machine.recycle();
-                entry.machine.close_idle();
-            }
-            let up =
-                entry.database.cluster.view.load().node(entry.node).is_some_and(|n| n.health == Health::Up);
-            if up && entry.machine.counts().waiting > 0 {
-                entry.machine.retry_now(now);
-            }
-            self.run_pool(PoolId(u32::try_from(index).expect("made from one")), now);
+        }
+    }
+
+    /// The worker ends: what it has is closed with it, and others may have the slots.
+    pub(super) fn leave_pools(&mut self) {
+        let now = self.times.now;
+        for pool in self.pools.ids() {
+            self.call_pool(pool, now, |machine, me| machine.leave(now, me));
         }
     }
 }

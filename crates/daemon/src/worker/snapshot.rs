@@ -1,9 +1,8 @@
 //! What a worker has at one moment, for the admin console.
 
-use engine::pool::PoolMode;
 use engine::time::Instant;
 
-use crate::mail::{BackendRow, ClientRow, PoolRow, Snapshot};
+use crate::mail::{BackendRow, ClientRow, Snapshot};
 
 use super::Worker;
 use super::backend::Use;
@@ -11,11 +10,7 @@ use super::backend::Use;
 impl Worker {
     pub(super) fn snapshot(&self) -> Snapshot {
         let now = self.parts.clock.now();
-        Snapshot {
-            clients: self.client_rows(now),
-            backends: self.backend_rows(now),
-            pools: self.pool_rows(now),
-        }
+        Snapshot { clients: self.client_rows(now), backends: self.backend_rows(now), pools: Vec::new() }
     }
 
     fn client_rows(&self, now: Instant) -> Vec<ClientRow> {
@@ -43,16 +38,17 @@ impl Worker {
 
     fn backend_rows(&self, now: Instant) -> Vec<BackendRow> {
         let rows = self.backends.iter().filter_map(|(_, backend)| {
-            let pool = self.pools.entries().get(backend.pool.0 as usize)?;
+            let pool = &self.pools.entry(backend.pool)?.shared;
+            let database = pool.lock().database.server_name.clone();
             let client = match backend.used {
                 Use::Lent(index) | Use::Kept(index) => self.clients.get(index).map(|c| c.info.number),
-                Use::Idle | Use::Cleaning | Use::Cancelling => None,
+                Use::Idle | Use::Arriving | Use::Cleaning | Use::Cancelling => None,
             };
             Some(BackendRow {
                 user: pool.user.clone(),
-                database: pool.database.server_name.clone(),
+                database,
                 state: match backend.used {
-                    Use::Idle => "idle",
+                    Use::Idle | Use::Arriving => "idle",
                     Use::Lent(_) | Use::Kept(_) | Use::Cleaning => "active",
                     Use::Cancelling => "cancelling",
                 },
@@ -64,29 +60,6 @@ impl Worker {
                 prepared: backend.state.known.len(),
                 client,
             })
-        });
-        rows.collect()
-    }
-
-    fn pool_rows(&self, now: Instant) -> Vec<PoolRow> {
-        let rows = self.pools.entries().iter().map(|pool| {
-            let counts = pool.machine.counts();
-            PoolRow {
-                database: pool.database.name.clone(),
-                user: pool.user.clone(),
-                node: pool.node,
-                clients_active: counts.lent,
-                clients_waiting: counts.waiting,
-                backends_active: counts.lent,
-                backends_idle: counts.idle,
-                backends_connecting: counts.connecting,
-                wait_max_us: u64::try_from(pool.machine.longest_wait(now).as_micros()).unwrap_or(u64::MAX),
-                size: pool.database.pool.size,
-                mode: match pool.database.pool.mode {
-                    PoolMode::Session => "session",
-                    PoolMode::Transaction => "transaction",
-                },
-            }
         });
         rows.collect()
     }

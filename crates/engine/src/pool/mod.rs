@@ -1,23 +1,45 @@
 //! Who may use a backend: slots, waiters, limits. Pure; the shell connects and closes as told.
 //!
 //! One [`Pool`] is one node, one database, one user. It never sees a socket: a backend is a [`SlotId`], a session
-//! is a [`WaiterId`]. After each call the shell pulls [`Pool::next_action`] until there is none.
+//! is a [`WaiterId`], a thread that serves sessions a [`WorkerId`].
+//!
+//! Workers share a pool. Each backend has a home, the worker that has its socket, and is lent to sessions of that worker
+//! only; it changes its home by being handed over. Every call says which worker calls. After it, that worker pulls
+//! [`Pool::next_action`] until there is none, and so does each worker in [`Pool::pending`]: the shell lets them know.
 
+mod action;
 pub mod settings;
 mod slot;
 mod waiters;
+mod way;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use action::{Action, WorkerSet};
 pub use settings::{PoolMode, Settings};
 
 use crate::time::Instant;
-use slot::Slots;
+use action::Outbox;
+use slot::{Mark, Slot, Slots};
 use waiters::Waiters;
+use way::Way;
+
+/// Most workers that may share a pool.
+pub const WORKERS_MAX: u16 = 64;
+
+/// A thread that serves sessions: its place among the workers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct WorkerId(pub u16);
+
+impl WorkerId {
+    /// Its place, to index by.
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
 
 /// A slot of one pool: the right to one backend.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -68,36 +90,6 @@ pub enum Fault {
     Credentials,
 }
 
-/// What the shell is to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Connect a backend, then tell [`Pool::on_connected`] or [`Pool::on_connect_failed`].
-    Connect(SlotId),
-    /// Close this backend, if it is not lost already. The slot is free from here on: tell nothing more about it.
-    Close(SlotId),
-    /// The wait is over: the backend is this session's.
-    Grant {
-        /// Who waited.
-        waiter: WaiterId,
-        /// What it gets.
-        slot: SlotId,
-    },
-    /// The wait is over: it was too long.
-    TimedOut {
-        /// Who waited.
-        waiter: WaiterId,
-        /// How long.
-        waited: Duration,
-    },
-    /// The wait is over: there is no backend, and none will come soon. The session may decide anew.
-    Refuse {
-        /// Who waited.
-        waiter: WaiterId,
-        /// Why there is none.
-        fault: Fault,
-    },
-}
-
 /// What a pool has at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counts {
@@ -107,27 +99,15 @@ pub struct Counts {
     pub lent: u32,
     /// Backends being connected.
     pub connecting: u32,
+    /// Backends on their way from one worker to another.
+    pub moving: u32,
     /// Sessions that wait.
     pub waiting: u32,
 }
 
-/// Most connects under way at a time, in one pool.
-const CONNECTING_MAX: u32 = 4;
-/// First pause after a failed connect; doubles up to `connect_retry`.
-const CONNECT_RETRY_MIN: Duration = Duration::from_millis(100);
-/// Longest pause after 57P03: a node that is starting up is ready any moment.
-const NOT_READY_RETRY_MAX: Duration = Duration::from_secs(1);
-
-/// Whether connecting makes sense.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
-    /// As far as known. → `Blocked`
-    Open,
-    /// The last connect failed: no further one until then. → `Trying`, `Open`
-    Blocked { until: Instant, pause: Duration },
-    /// One connect at a time, until one succeeds. → `Open`, `Blocked`
-    Trying { pause: Duration },
-}
+/// A backend given back goes to a waiter of the same worker, which costs nothing, unless somebody of another worker has
+/// waited longer by more than this. So much can the order of coming be missed among workers; within one it is exact.
+const OVERTAKEN_MAX: Duration = Duration::from_millis(5);
 
 /// The backends of one user of one database on one node.
 #[derive(Clone, Debug)]
@@ -135,10 +115,12 @@ pub struct Pool {
     settings: Settings,
     slots: Slots,
     waiters: Waiters,
-    actions: VecDeque<Action>,
+    outbox: Outbox,
     way: Way,
-    /// Backends of an older round are closed when they are given back.
-    round: u32,
+    /// Of each worker: backends of an older round are closed when they are given back.
+    rounds: Box<[u32]>,
+    /// Workers that have ended.
+    gone: WorkerSet,
     /// No idle backend was connected before this.
     eldest: Option<Instant>,
     /// The latest instant we were told of.
@@ -146,117 +128,129 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// An empty pool. With a `min_size`, its first deadline is at once.
-    pub fn new(settings: Settings) -> Self {
+    /// An empty pool for so many workers, at most [`WORKERS_MAX`]. With a `min_size`, its first deadline is at once.
+    pub fn new(settings: Settings, workers: u16) -> Self {
+        assert!((1..=WORKERS_MAX).contains(&workers), "there are 1 to {WORKERS_MAX} workers");
         Pool {
             settings,
-            slots: Slots::default(),
-            waiters: Waiters::default(),
-            actions: VecDeque::new(),
+            slots: Slots::new(workers),
+            waiters: Waiters::new(workers),
+            outbox: Outbox::new(workers),
             way: Way::Open,
-            round: 0,
+            rounds: vec![0; workers.into()].into(),
+            gone: WorkerSet::default(),
             eldest: None,
             now: Instant::START,
         }
     }
 
-    /// A session wants a backend. It must not wait here already.
-    pub fn check_out(&mut self, now: Instant, waiter: WaiterId) -> CheckOut {
-        self.advance(now);
-        while let Some((slot, born, round)) = self.slots.take_idle() {
-            if self.is_over_age(born) {
-                self.close(slot);
+    /// A session of the worker `by` wants a backend. It must not wait here already.
+    pub fn check_out(&mut self, now: Instant, by: WorkerId, waiter: WaiterId) -> CheckOut {
+        self.advance(now, by);
+        while let Some((slot, mark)) = self.slots.take_idle(by) {
+            if self.is_over_age(mark.born) {
+                self.close(slot, mark.home, by);
             } else {
-                self.slots.lend(slot, born, round);
+                self.slots.lend(slot, mark);
                 return CheckOut::Ready(slot);
             }
         }
-        self.waiters.push(waiter, self.now);
-        self.connect_more();
+        self.waiters.push(by, waiter, self.now);
+        self.hand_over_idle(by);
+        self.connect_more(by);
         CheckOut::Queued
     }
 
     /// A session waits no longer: its client left or cancelled.
-    pub fn abandon(&mut self, waiter: WaiterId) -> Abandoned {
-        if self.waiters.remove(waiter) {
+    pub fn abandon(&mut self, by: WorkerId, waiter: WaiterId) -> Abandoned {
+        if self.waiters.remove(by, waiter) {
             return Abandoned::WasQueued;
         }
-        let named = |action: &Action| match *action {
-            Action::Grant { waiter: named, .. }
-            | Action::TimedOut { waiter: named, .. }
-            | Action::Refuse { waiter: named, .. } => named == waiter,
-            Action::Connect(_) | Action::Close(_) => false,
-        };
-        let place = self.actions.iter().position(named);
-        match place.and_then(|place| self.actions.remove(place)) {
+        match self.outbox.take_end_of_wait(by, waiter) {
             None => Abandoned::Unknown,
             Some(Action::Grant { slot, .. }) => {
-                self.take_back(slot, Condition::Clean);
+                self.take_back(slot, Condition::Clean, by);
                 Abandoned::WasQueued
             }
             Some(_) => Abandoned::WasQueued,
         }
     }
 
-    /// A session is done with its backend. It goes to the one who waits longest, or rests, or is closed.
-    pub fn give_back(&mut self, now: Instant, slot: SlotId, condition: Condition) {
-        self.advance(now);
-        self.take_back(slot, condition);
+    /// A session is done with its backend. It goes to one who waits, or rests, or is closed.
+    pub fn give_back(&mut self, now: Instant, by: WorkerId, slot: SlotId, condition: Condition) {
+        self.advance(now, by);
+        self.take_back(slot, condition, by);
     }
 
     /// The connect that was asked for succeeded: the backend is logged in and idle.
-    pub fn on_connected(&mut self, now: Instant, slot: SlotId) {
-        self.advance(now);
-        let Some(round) = self.slots.end_connecting(slot) else {
+    pub fn on_connected(&mut self, now: Instant, by: WorkerId, slot: SlotId) {
+        self.advance(now, by);
+        let Some((home, round)) = self.slots.end_connecting(slot) else {
             debug_assert!(false, "connected without being asked to");
             return;
         };
         self.way = Way::Open;
-        if round == self.round && self.live() < self.settings.size {
-            self.offer(slot, self.now, round);
-        } else {
-            self.close(slot);
-        }
-        self.connect_more();
+        self.keep_or_close(slot, Mark { home, born: self.now, round }, by);
+        self.connect_more(by);
     }
 
     /// The connect that was asked for failed.
-    pub fn on_connect_failed(&mut self, now: Instant, slot: SlotId, fault: Fault) {
-        self.advance(now);
+    pub fn on_connect_failed(&mut self, now: Instant, by: WorkerId, slot: SlotId, fault: Fault) {
+        self.advance(now, by);
         if self.slots.end_connecting(slot).is_none() {
             debug_assert!(false, "a connect failed that was not asked for");
             return;
         }
         self.slots.vacate(slot);
-        self.block(fault);
+        self.way.block(fault, self.now, self.settings.connect_retry);
         let hopeless = match fault {
             Fault::Credentials => true,
             // Those who wait can be served by what is lent out, or by a connect still under way.
             Fault::Node | Fault::NotReady => self.live() == 0,
             Fault::Full => false,
         };
-        if hopeless {
-            while let Some(waiter) = self.waiters.pop() {
-                self.actions.push_back(Action::Refuse { waiter: waiter.id, fault });
-            }
+        while hopeless && let Some((worker, waiter)) = self.waiters.pop_after(self.now, Duration::ZERO) {
+            self.outbox.push(worker, Action::Refuse { waiter: waiter.id, fault });
         }
     }
 
-    /// An idle backend has died; its socket is closed.
-    pub fn on_closed(&mut self, now: Instant, slot: SlotId) {
-        self.advance(now);
-        if self.slots.take_this_idle(slot) {
-            self.slots.vacate(slot);
-            self.connect_more();
+    /// A backend that was handed over has come to the worker `by`, alive and of the run that is believed in.
+    pub fn on_arrived(&mut self, now: Instant, by: WorkerId, slot: SlotId) {
+        self.advance(now, by);
+        let Some((mark, to)) = self.slots.end_moving(slot) else {
+            debug_assert!(false, "handed over without being asked to");
+            return;
+        };
+        let mark = Mark { home: to, born: mark.born, round: self.rounds[to.index()] };
+        self.keep_or_close(slot, mark, by);
+        self.connect_more(by);
+    }
+
+    /// A backend that was being handed over has died, or could not be passed on; its socket is closed.
+    pub fn on_lost(&mut self, now: Instant, by: WorkerId, slot: SlotId) {
+        self.advance(now, by);
+        if self.slots.end_moving(slot).is_some() {
+            self.free(slot, by);
+        }
+    }
+
+    /// An idle backend of the worker `by` has died; its socket is closed.
+    pub fn on_closed(&mut self, now: Instant, by: WorkerId, slot: SlotId) {
+        self.advance(now, by);
+        if self.slots.take_this_idle(slot).is_some() {
+            self.free(slot, by);
+        } else if self.outbox.take_hand_over(by, slot) {
+            self.slots.end_moving(slot).expect("what is to be handed over is moving");
+            self.free(slot, by);
         }
     }
 
     /// Time has come for something: a wait that is too long, a backend too old, another try to connect.
-    pub fn on_deadline(&mut self, now: Instant) {
-        self.advance(now);
+    pub fn on_deadline(&mut self, now: Instant, by: WorkerId) {
+        self.advance(now, by);
         self.expire_waiters();
-        self.close_unused();
-        self.connect_more();
+        self.close_unused(by);
+        self.connect_more(by);
     }
 
     /// When [`Pool::on_deadline`] has something to do; may be early, never late.
@@ -276,49 +270,95 @@ impl Pool {
         [wait, idle, age, connect].into_iter().flatten().min()
     }
 
-    /// What to do next; none when all is done.
-    pub fn next_action(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front();
+    /// What the worker `by` is to do next; none when all is done.
+    pub fn next_action(&mut self, by: WorkerId) -> Option<Action> {
+        let action = self.outbox.pop(by);
         if let Some(Action::Close(slot)) = action {
             self.slots.vacate(slot);
-            self.connect_more();
+            self.connect_more(by);
         }
         action
     }
 
-    /// Every backend that is present is closed: idle ones at once, lent ones when they are given back.
-    pub fn recycle(&mut self) {
-        self.round = self.round.wrapping_add(1);
-        self.close_idle();
+    /// The workers that have something to do.
+    pub fn pending(&self) -> WorkerSet {
+        self.outbox.pending
     }
 
-    /// Closes what nobody uses: the node went away, or is drained.
-    pub fn close_idle(&mut self) {
-        while let Some((slot, ..)) = self.slots.take_idle() {
-            self.close(slot);
+    /// Every backend that the worker `by` has is closed: idle ones at once, lent ones when they are given back.
+    pub fn recycle(&mut self, by: WorkerId) {
+        let round = &mut self.rounds[by.index()];
+        *round = round.wrapping_add(1);
+        self.close_idle(by);
+    }
+
+    /// Closes what the worker `by` has and nobody uses: the node went away, or is drained.
+    pub fn close_idle(&mut self, by: WorkerId) {
+        while let Some((slot, mark)) = self.slots.take_idle(by) {
+            self.close(slot, mark.home, by);
+        }
+    }
+
+    /// The worker `by` ends: its backends are closed, its sessions gone. What is left to do by it is to have others' backends
+    /// connected.
+    pub fn leave(&mut self, now: Instant, by: WorkerId) {
+        self.gone.add(by);
+        self.advance(now, by);
+        self.waiters.clear(by);
+        for slot in self.slots.ids() {
+            if self.is_left_by(slot, by) {
+                self.slots.vacate(slot);
+            }
+        }
+        self.outbox.forget(by);
+        self.hand_over_idle(by);
+        self.connect_more(by);
+    }
+
+    /// Takes a slot out of its state if its backend goes with the worker `by`, which ends.
+    fn is_left_by(&mut self, slot: SlotId, by: WorkerId) -> bool {
+        match self.slots.slot(slot) {
+            Slot::Connecting { home, .. } if home == by => self.slots.end_connecting(slot).is_some(),
+            Slot::Idle { mark, .. } if mark.home == by => self.slots.take_this_idle(slot).is_some(),
+            Slot::Lent(mark) if mark.home == by => self.slots.end_lending(slot).is_some(),
+            Slot::Closing { home } => home == by,
+            Slot::Moving { mark, to } if to == by => {
+                self.slots.end_moving(slot);
+                let still_there = self.outbox.take_hand_over(mark.home, slot);
+                if still_there {
+                    self.slots.condemn(slot, mark.home);
+                    self.outbox.push(mark.home, Action::Close(slot));
+                }
+                !still_there
+            }
+            Slot::Moving { mark, .. } if mark.home == by && self.outbox.take_hand_over(by, slot) => {
+                self.slots.end_moving(slot).is_some()
+            }
+            Slot::Vacant
+            | Slot::Connecting { .. }
+            | Slot::Idle { .. }
+            | Slot::Lent(_)
+            | Slot::Moving { .. } => false,
         }
     }
 
     /// The node is known to be back: do not wait for the pause after a failed connect to end.
-    pub fn retry_now(&mut self, now: Instant) {
-        self.advance(now);
-        if let Way::Blocked { pause, .. } = self.way {
-            self.way = Way::Trying { pause };
-        }
-        self.connect_more();
+    pub fn retry_now(&mut self, now: Instant, by: WorkerId) {
+        self.advance(now, by);
+        self.way.unblock();
+        self.connect_more(by);
     }
 
     /// Other settings: what is above the new size is closed as soon as nobody uses it.
-    pub fn resize(&mut self, now: Instant, settings: Settings) {
+    pub fn resize(&mut self, now: Instant, by: WorkerId, settings: Settings) {
         // First of all: nothing may be connected by the old limit any more.
         self.settings = settings;
-        self.advance(now);
+        self.advance(now, by);
         while self.live() > self.settings.size {
             let Some((slot, _)) = self.slots.oldest_idle() else { break };
-            self.slots.take_this_idle(slot);
-            self.close(slot);
+            self.close_this_idle(slot, by);
         }
-        self.connect_more();
+        self.connect_more(by);
     }
 
     /// What the pool has.
@@ -327,6 +367,7 @@ impl Pool {
             idle: self.slots.idle(),
             lent: self.slots.lent(),
             connecting: self.slots.connecting(),
+            moving: self.slots.moving(),
             waiting: self.waiters.len(),
         }
     }
@@ -338,87 +379,136 @@ impl Pool {
 
     /// Nothing is here and nothing is asked for: the pool may be dropped.
     pub fn is_unused(&self) -> bool {
-        self.slots.present() == 0 && self.waiters.is_empty() && self.actions.is_empty()
+        self.slots.present() == 0 && self.waiters.is_empty() && self.outbox.pending.is_empty()
     }
 
     /// Instants from different calls may be out of order by a little; ours never goes back.
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant, by: WorkerId) {
         self.now = self.now.max(now);
-        if let Way::Blocked { until, pause } = self.way
+        if let Way::Blocked { until, .. } = self.way
             && self.now >= until
         {
-            self.way = Way::Trying { pause };
-            self.connect_more();
+            self.way.unblock();
+            self.connect_more(by);
         }
     }
 
-    fn take_back(&mut self, slot: SlotId, condition: Condition) {
-        let Some((born, round)) = self.slots.end_lending(slot) else {
+    fn take_back(&mut self, slot: SlotId, condition: Condition, by: WorkerId) {
+        let Some(mark) = self.slots.end_lending(slot) else {
             debug_assert!(false, "given back without being lent");
             return;
         };
-        let keep = match condition {
-            Condition::Broken => false,
-            Condition::Clean => {
-                round == self.round && !self.is_over_age(born) && self.live() < self.settings.size
-            }
-        };
-        if keep {
-            self.offer(slot, born, round);
+        match condition {
+            Condition::Broken => self.close(slot, mark.home, by),
+            Condition::Clean => self.keep_or_close(slot, mark, by),
+        }
+    }
+
+    /// A good backend that was just taken out of another state, unless it is of no more use.
+    fn keep_or_close(&mut self, slot: SlotId, mark: Mark, by: WorkerId) {
+        let current = mark.round == self.rounds[mark.home.index()];
+        if current && !self.is_over_age(mark.born) && self.live() < self.settings.size {
+            self.offer(slot, mark);
         } else {
-            self.close(slot);
+            self.close(slot, mark.home, by);
         }
     }
 
-    /// A good backend that was just taken out of another state goes to the first who waits, or rests.
-    fn offer(&mut self, slot: SlotId, born: Instant, round: u32) {
-        match self.waiters.pop() {
-            Some(waiter) => {
-                self.slots.lend(slot, born, round);
-                self.actions.push_back(Action::Grant { waiter: waiter.id, slot });
+    /// A good backend that was just taken out of another state goes to one who waits, or rests.
+    fn offer(&mut self, slot: SlotId, mark: Mark) {
+        match self.next_in_turn(mark.home) {
+            Some(worker) if worker == mark.home => {
+                let waiter = self.waiters.pop(worker).expect("it is its turn");
+                self.slots.lend(slot, mark);
+                self.outbox.push(worker, Action::Grant { waiter: waiter.id, slot });
             }
+            Some(worker) => self.hand_over(slot, mark, worker),
             None => {
-                self.eldest = Some(self.eldest.map_or(born, |eldest| eldest.min(born)));
-                self.slots.rest(slot, born, round, self.now);
+                self.eldest = Some(self.eldest.map_or(mark.born, |eldest| eldest.min(mark.born)));
+                self.slots.rest(slot, mark, self.now);
             }
         }
     }
 
-    /// A slot that was just taken out of another state is closed; it counts until the shell has been told.
-    fn close(&mut self, slot: SlotId) {
-        self.slots.condemn(slot);
-        self.actions.push_back(Action::Close(slot));
-        self.connect_more();
+    /// Whose waiter gets a backend of the worker `home`. Waiters of other workers to whom a backend is on its way are served.
+    fn next_in_turn(&self, home: WorkerId) -> Option<WorkerId> {
+        if self.waiters.is_empty() {
+            return None;
+        }
+        let Some(own_since) = self.waiters.since(home) else {
+            return self.waiters.oldest(|worker| self.slots.moving_to(worker)).map(|(worker, _)| worker);
+        };
+        // One at a time to each worker: else all of them would go, and soon come back.
+        let served = |worker| worker == home || self.slots.moving_to(worker) > 0;
+        let other = self.waiters.oldest(|worker| if served(worker) { u32::MAX } else { 0 });
+        let overtaken = other.filter(|(_, since)| *since + OVERTAKEN_MAX < own_since);
+        Some(overtaken.map_or(home, |(worker, _)| worker))
+    }
+
+    /// While somebody waits for whom nothing is on its way, idle backends go there.
+    fn hand_over_idle(&mut self, by: WorkerId) {
+        while let Some((worker, _)) = self.waiters.oldest(|worker| self.slots.moving_to(worker))
+            && let Some((slot, mark)) = self.slots.take_any_idle()
+        {
+            if self.is_over_age(mark.born) {
+                self.close(slot, mark.home, by);
+            } else {
+                debug_assert!(worker != mark.home, "somebody waits beside an idle backend");
+                self.hand_over(slot, mark, worker);
+            }
+        }
+    }
+
+    /// A good backend that was just taken out of another state goes to another worker.
+    fn hand_over(&mut self, slot: SlotId, mark: Mark, to: WorkerId) {
+        self.slots.send(slot, mark, to);
+        self.outbox.push(mark.home, Action::HandOver { slot, to });
+    }
+
+    /// A slot that was just taken out of another state is closed by its home; it counts until that has been told.
+    fn close(&mut self, slot: SlotId, home: WorkerId, by: WorkerId) {
+        self.slots.condemn(slot, home);
+        self.outbox.push(home, Action::Close(slot));
+        self.connect_more(by);
+    }
+
+    fn close_this_idle(&mut self, slot: SlotId, by: WorkerId) {
+        if let Some(mark) = self.slots.take_this_idle(slot) {
+            self.close(slot, mark.home, by);
+        }
+    }
+
+    /// A slot that was just taken out of another state has lost its backend.
+    fn free(&mut self, slot: SlotId, by: WorkerId) {
+        self.slots.vacate(slot);
+        self.hand_over_idle(by);
+        self.connect_more(by);
     }
 
     fn expire_waiters(&mut self) {
         if self.settings.wait_max.is_zero() {
             return;
         }
-        while let Some(waiter) = self.waiters.pop_after(self.now, self.settings.wait_max) {
+        while let Some((worker, waiter)) = self.waiters.pop_after(self.now, self.settings.wait_max) {
             let waited = self.now.since(waiter.since);
-            self.actions.push_back(Action::TimedOut { waiter: waiter.id, waited });
+            self.outbox.push(worker, Action::TimedOut { waiter: waiter.id, waited });
         }
     }
 
-    fn close_unused(&mut self) {
+    fn close_unused(&mut self, by: WorkerId) {
         while let Some((slot, since)) = self.slots.oldest_idle() {
             let idle_max = self.settings.idle_max;
             let spare = self.live() > self.settings.min_size;
             if idle_max.is_zero() || !spare || self.now.since(since) < idle_max {
                 break;
             }
-            self.slots.take_this_idle(slot);
-            self.close(slot);
+            self.close_this_idle(slot, by);
         }
         loop {
             let eldest = self.slots.eldest_idle();
             self.eldest = eldest.map(|(_, born)| born);
             match eldest {
-                Some((slot, born)) if self.is_over_age(born) => {
-                    self.slots.take_this_idle(slot);
-                    self.close(slot);
-                }
+                Some((slot, born)) if self.is_over_age(born) => self.close_this_idle(slot, by),
                 Some(_) | None => break,
             }
         }
@@ -429,41 +519,27 @@ impl Pool {
         !lifetime_max.is_zero() && self.now.since(born) >= lifetime_max
     }
 
-    /// After a failed connect: pause, twice as long as last time. Connects that were under way together fail once.
-    fn block(&mut self, fault: Fault) {
-        let longest = match fault {
-            Fault::NotReady => self.settings.connect_retry.min(NOT_READY_RETRY_MAX),
-            Fault::Node | Fault::Full | Fault::Credentials => self.settings.connect_retry,
-        };
-        let pause = match self.way {
-            Way::Open => CONNECT_RETRY_MIN,
-            Way::Trying { pause } => pause.saturating_mul(2),
-            Way::Blocked { .. } => return,
-        };
-        let pause = pause.min(longest).max(Duration::from_millis(1));
-        self.way = Way::Blocked { until: self.now + pause, pause };
-    }
-
-    fn connect_more(&mut self) {
+    fn connect_more(&mut self, by: WorkerId) {
         while self.may_connect() {
+            // For the one who waits longest and has no connect under way; else it is for `min_size`.
+            let waiting = self.waiters.oldest(|worker| self.slots.connecting_for(worker));
+            let workers = (0..).map(WorkerId).take(self.rounds.len());
+            let mut present = [by].into_iter().chain(workers).filter(|worker| !self.gone.has(*worker));
+            let Some(home) = waiting.map(|(worker, _)| worker).or_else(|| present.next()) else { break };
             let Some(permit) = self.slots.permit(self.settings.size) else { break };
-            let slot = self.slots.connect(permit, self.round);
-            self.actions.push_back(Action::Connect(slot));
+            let slot = self.slots.connect(permit, home, self.rounds[home.index()]);
+            self.outbox.push(by, Action::Connect { slot, home });
         }
     }
 
     fn may_connect(&self) -> bool {
-        let under_way_max = match self.way {
-            Way::Open => CONNECTING_MAX,
-            Way::Trying { .. } => 1,
-            Way::Blocked { .. } => 0,
-        };
-        self.slots.connecting() < under_way_max
+        self.slots.connecting() < self.way.connecting_max()
             && self.slots.present() < self.settings.size
             && self.connects_wanted() > 0
     }
 
-    /// How many connects are wanted on top of those under way.
+    /// How many connects are wanted on top of those under way. Backends handed over do not count: a worker that needs one of
+    /// another's lacks one of its own.
     fn connects_wanted(&self) -> u32 {
         let waiting = self.waiters.len().saturating_sub(self.slots.connecting());
         let missing = self.settings.min_size.min(self.settings.size).saturating_sub(self.live());
@@ -472,16 +548,20 @@ impl Pool {
 
     /// Backends that are there or on their way, without those about to be closed.
     fn live(&self) -> u32 {
-        self.slots.idle() + self.slots.lent() + self.slots.connecting()
+        self.slots.idle() + self.slots.lent() + self.slots.connecting() + self.slots.moving()
     }
 
     /// Panics unless what must always be true between calls is. For tests, simulation and fuzzing.
     pub fn check_invariants(&self) {
         self.slots.check_invariants();
         self.waiters.check_invariants();
-        assert!(self.slots.idle() == 0 || self.waiters.is_empty(), "somebody waits beside an idle backend");
-        let closing = self.actions.iter().filter(|action| matches!(action, Action::Close(_))).count();
+        let waiting = self.waiters.oldest(|worker| self.slots.moving_to(worker));
+        assert!(self.slots.idle() == 0 || waiting.is_none(), "somebody waits beside an idle backend");
+        let of = |wanted: fn(&Action) -> bool| self.outbox.all().filter(|action| wanted(action)).count();
+        let closing = of(|action| matches!(action, Action::Close(_)));
         assert_eq!(closing, (self.slots.present() - self.live()) as usize, "closing");
+        let moving = of(|action| matches!(action, Action::HandOver { .. }));
+        assert!(moving <= self.slots.moving() as usize, "handed over without moving");
         assert!(
             !self.may_connect() || self.waiters.is_empty(),
             "somebody waits and a connect is not asked for"

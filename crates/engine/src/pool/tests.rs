@@ -1,10 +1,15 @@
 //! Stories of one pool, and what must hold after any sequence of events.
 
+mod workers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
+
+/// The only worker.
+const ME: WorkerId = WorkerId(0);
 
 const fn at(ms: u64) -> Instant {
     Instant::from_nanos(ms * 1_000_000)
@@ -27,28 +32,32 @@ fn settings(size: u32) -> Settings {
 }
 
 fn actions(pool: &mut Pool) -> Vec<Action> {
-    let actions = std::iter::from_fn(|| pool.next_action()).collect();
+    let actions = std::iter::from_fn(|| pool.next_action(ME)).collect();
     pool.check_invariants();
     actions
 }
 
 fn queue(pool: &mut Pool, now: Instant, waiters: std::ops::Range<u64>) {
     for waiter in waiters {
-        assert_eq!(pool.check_out(now, WaiterId(waiter)), CheckOut::Queued);
+        assert_eq!(pool.check_out(now, ME, WaiterId(waiter)), CheckOut::Queued);
     }
 }
 
 /// A pool with this many backends, all lent to sessions 0, 1, ….
 fn lent(settings: Settings, backends: u32) -> Pool {
-    let mut pool = Pool::new(settings);
+    let mut pool = Pool::new(settings, 1);
     for backend in 0..backends {
         queue(&mut pool, at(0), backend.into()..u64::from(backend) + 1);
-        assert_eq!(actions(&mut pool), [Action::Connect(SlotId(backend))]);
-        pool.on_connected(at(0), SlotId(backend));
+        assert_eq!(actions(&mut pool), [connect(backend)]);
+        pool.on_connected(at(0), ME, SlotId(backend));
         let waiter = WaiterId(backend.into());
         assert_eq!(actions(&mut pool), [Action::Grant { waiter, slot: SlotId(backend) }]);
     }
     pool
+}
+
+fn connect(slot: u32) -> Action {
+    Action::Connect { slot: SlotId(slot), home: ME }
 }
 
 fn grant(waiter: u64, slot: u32) -> Action {
@@ -58,34 +67,34 @@ fn grant(waiter: u64, slot: u32) -> Action {
 #[test]
 fn a_backend_is_connected_when_somebody_waits_and_lent_again_without_waiting() {
     let mut pool = lent(settings(3), 1);
-    pool.give_back(at(1), SlotId(0), Condition::Clean);
+    pool.give_back(at(1), ME, SlotId(0), Condition::Clean);
     assert_eq!(actions(&mut pool), []);
-    assert_eq!(pool.check_out(at(2), WaiterId(7)), CheckOut::Ready(SlotId(0)));
-    assert_eq!(pool.counts(), Counts { idle: 0, lent: 1, connecting: 0, waiting: 0 });
+    assert_eq!(pool.check_out(at(2), ME, WaiterId(7)), CheckOut::Ready(SlotId(0)));
+    assert_eq!(pool.counts(), Counts { idle: 0, lent: 1, connecting: 0, moving: 0, waiting: 0 });
 }
 
 #[test]
 fn the_backend_used_last_is_lent_first() {
     let mut pool = lent(settings(3), 3);
     for slot in [1, 0, 2] {
-        pool.give_back(at(1), SlotId(slot), Condition::Clean);
+        pool.give_back(at(1), ME, SlotId(slot), Condition::Clean);
     }
     for slot in [2, 0, 1] {
-        assert_eq!(pool.check_out(at(2), WaiterId(7)), CheckOut::Ready(SlotId(slot)));
+        assert_eq!(pool.check_out(at(2), ME, WaiterId(7)), CheckOut::Ready(SlotId(slot)));
     }
 }
 
 #[test]
 fn the_size_is_never_passed_and_connects_come_a_few_at_a_time() {
-    let mut pool = Pool::new(settings(6));
+    let mut pool = Pool::new(settings(6), 1);
     queue(&mut pool, at(0), 0..10);
     assert_eq!(actions(&mut pool).len(), 4);
     for slot in 0..4 {
-        pool.on_connected(at(1), SlotId(slot));
+        pool.on_connected(at(1), ME, SlotId(slot));
     }
-    let connects = actions(&mut pool).iter().filter(|a| matches!(a, Action::Connect(_))).count();
+    let connects = actions(&mut pool).iter().filter(|a| matches!(a, Action::Connect { .. })).count();
     assert_eq!(connects, 2);
-    assert_eq!(pool.counts(), Counts { idle: 0, lent: 4, connecting: 2, waiting: 6 });
+    assert_eq!(pool.counts(), Counts { idle: 0, lent: 4, connecting: 2, moving: 0, waiting: 6 });
 }
 
 #[test]
@@ -93,18 +102,18 @@ fn waiters_are_served_in_the_order_of_coming() {
     let mut pool = lent(settings(1), 1);
     queue(&mut pool, at(1), 10..13);
     for waiter in 10..13 {
-        pool.give_back(at(2), SlotId(0), Condition::Clean);
+        pool.give_back(at(2), ME, SlotId(0), Condition::Clean);
         assert_eq!(actions(&mut pool), [grant(waiter, 0)]);
     }
 }
 
 #[test]
 fn no_more_is_connected_than_is_waited_for() {
-    let mut pool = Pool::new(settings(9));
+    let mut pool = Pool::new(settings(9), 1);
     queue(&mut pool, at(0), 0..2);
-    assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0)), Action::Connect(SlotId(1))]);
-    assert_eq!(pool.abandon(WaiterId(0)), Abandoned::WasQueued);
-    assert_eq!(pool.abandon(WaiterId(0)), Abandoned::Unknown);
+    assert_eq!(actions(&mut pool), [connect(0), connect(1)]);
+    assert_eq!(pool.abandon(ME, WaiterId(0)), Abandoned::WasQueued);
+    assert_eq!(pool.abandon(ME, WaiterId(0)), Abandoned::Unknown);
     queue(&mut pool, at(0), 2..3);
     assert_eq!(actions(&mut pool), []);
 }
@@ -113,8 +122,8 @@ fn no_more_is_connected_than_is_waited_for() {
 fn one_who_leaves_while_being_granted_a_backend_passes_it_on() {
     let mut pool = lent(settings(1), 1);
     queue(&mut pool, at(1), 10..12);
-    pool.give_back(at(2), SlotId(0), Condition::Clean);
-    assert_eq!(pool.abandon(WaiterId(10)), Abandoned::WasQueued);
+    pool.give_back(at(2), ME, SlotId(0), Condition::Clean);
+    assert_eq!(pool.abandon(ME, WaiterId(10)), Abandoned::WasQueued);
     assert_eq!(actions(&mut pool), [grant(11, 0)]);
 }
 
@@ -122,9 +131,9 @@ fn one_who_leaves_while_being_granted_a_backend_passes_it_on() {
 fn a_broken_backend_is_closed_and_another_is_connected_for_those_who_wait() {
     let mut pool = lent(settings(1), 1);
     queue(&mut pool, at(1), 10..11);
-    pool.give_back(at(2), SlotId(0), Condition::Broken);
-    assert_eq!(actions(&mut pool), [Action::Close(SlotId(0)), Action::Connect(SlotId(0))]);
-    pool.on_connected(at(3), SlotId(0));
+    pool.give_back(at(2), ME, SlotId(0), Condition::Broken);
+    assert_eq!(actions(&mut pool), [Action::Close(SlotId(0)), connect(0)]);
+    pool.on_connected(at(3), ME, SlotId(0));
     assert_eq!(actions(&mut pool), [grant(10, 0)]);
 }
 
@@ -135,9 +144,9 @@ fn a_wait_ends_at_wait_max_and_says_how_long_it_was() {
     queue(&mut pool, at(700), 11..12);
     assert_eq!(pool.next_deadline(), Some(at(10_500)));
     assert_eq!(pool.longest_wait(at(900)), ms(400));
-    pool.on_deadline(at(10_499));
+    pool.on_deadline(at(10_499), ME);
     assert_eq!(actions(&mut pool), []);
-    pool.on_deadline(at(10_500));
+    pool.on_deadline(at(10_500), ME);
     assert_eq!(actions(&mut pool), [Action::TimedOut { waiter: WaiterId(10), waited: ms(10_000) }]);
     assert_eq!(pool.next_deadline(), Some(at(10_700)));
 }
@@ -146,7 +155,7 @@ fn a_wait_ends_at_wait_max_and_says_how_long_it_was() {
 fn without_wait_max_nobody_is_sent_away() {
     let mut pool = lent(Settings { wait_max: Duration::ZERO, ..settings(1) }, 1);
     queue(&mut pool, at(0), 10..11);
-    pool.on_deadline(at(1_000_000));
+    pool.on_deadline(at(1_000_000), ME);
     assert_eq!(actions(&mut pool), []);
     assert_eq!(pool.next_deadline(), None);
 }
@@ -155,10 +164,10 @@ fn without_wait_max_nobody_is_sent_away() {
 fn unused_backends_are_closed_down_to_min_size() {
     let mut pool = lent(Settings { min_size: 1, ..settings(3) }, 3);
     for slot in 0..3 {
-        pool.give_back(at(slot.into()), SlotId(slot), Condition::Clean);
+        pool.give_back(at(slot.into()), ME, SlotId(slot), Condition::Clean);
     }
     assert_eq!(pool.next_deadline(), Some(at(60_000)));
-    pool.on_deadline(at(60_001));
+    pool.on_deadline(at(60_001), ME);
     assert_eq!(actions(&mut pool), [Action::Close(SlotId(0)), Action::Close(SlotId(1))]);
     // The last one stays for as long as its age allows.
     assert_eq!(pool.next_deadline(), Some(at(600_000)));
@@ -167,30 +176,30 @@ fn unused_backends_are_closed_down_to_min_size() {
 #[test]
 fn a_backend_past_its_age_is_not_lent_again() {
     let mut pool = lent(Settings { idle_max: Duration::ZERO, ..settings(2) }, 2);
-    pool.give_back(at(599_999), SlotId(0), Condition::Clean);
-    pool.give_back(at(600_000), SlotId(1), Condition::Clean);
+    pool.give_back(at(599_999), ME, SlotId(0), Condition::Clean);
+    pool.give_back(at(600_000), ME, SlotId(1), Condition::Clean);
     assert_eq!(actions(&mut pool), [Action::Close(SlotId(1))]);
     assert_eq!(pool.next_deadline(), Some(at(600_000)));
     // Even if the deadline is late.
-    assert_eq!(pool.check_out(at(600_001), WaiterId(5)), CheckOut::Queued);
-    assert_eq!(actions(&mut pool), [Action::Close(SlotId(0)), Action::Connect(SlotId(1))]);
+    assert_eq!(pool.check_out(at(600_001), ME, WaiterId(5)), CheckOut::Queued);
+    assert_eq!(actions(&mut pool), [Action::Close(SlotId(0)), connect(1)]);
 }
 
 #[test]
 fn min_size_is_kept_without_demand() {
-    let mut pool = Pool::new(Settings { min_size: 2, ..settings(3) });
+    let mut pool = Pool::new(Settings { min_size: 2, ..settings(3) }, 1);
     assert_eq!(pool.next_deadline(), Some(at(0)));
-    pool.on_deadline(at(5));
-    assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0)), Action::Connect(SlotId(1))]);
-    pool.on_connected(at(6), SlotId(0));
-    pool.on_connected(at(6), SlotId(1));
-    pool.on_closed(at(7), SlotId(0));
-    assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0))]);
+    pool.on_deadline(at(5), ME);
+    assert_eq!(actions(&mut pool), [connect(0), connect(1)]);
+    pool.on_connected(at(6), ME, SlotId(0));
+    pool.on_connected(at(6), ME, SlotId(1));
+    pool.on_closed(at(7), ME, SlotId(0));
+    assert_eq!(actions(&mut pool), [connect(0)]);
 }
 
 #[test]
 fn a_dead_node_sends_waiters_away_to_decide_anew_and_is_tried_ever_more_rarely() {
-    let mut pool = Pool::new(Settings { wait_max: Duration::ZERO, ..settings(1) });
+    let mut pool = Pool::new(Settings { wait_max: Duration::ZERO, ..settings(1) }, 1);
     let mut now = at(0);
     let mut pauses = Vec::new();
     for waiter in 0..10 {
@@ -198,10 +207,10 @@ fn a_dead_node_sends_waiters_away_to_decide_anew_and_is_tried_ever_more_rarely()
         if let Some(until) = pool.next_deadline().filter(|_| waiter > 0) {
             pauses.push(until.since(now).as_millis());
             now = until;
-            pool.on_deadline(now);
+            pool.on_deadline(now, ME);
         }
-        assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0))]);
-        pool.on_connect_failed(now, SlotId(0), Fault::Node);
+        assert_eq!(actions(&mut pool), [connect(0)]);
+        pool.on_connect_failed(now, ME, SlotId(0), Fault::Node);
         let refused = Action::Refuse { waiter: WaiterId(waiter), fault: Fault::Node };
         assert_eq!(actions(&mut pool), [refused]);
     }
@@ -210,16 +219,16 @@ fn a_dead_node_sends_waiters_away_to_decide_anew_and_is_tried_ever_more_rarely()
 
 #[test]
 fn a_node_that_is_starting_up_is_tried_at_least_every_second() {
-    let mut pool = Pool::new(settings(1));
+    let mut pool = Pool::new(settings(1), 1);
     queue(&mut pool, at(0), 0..1);
     let mut now = at(0);
     for _ in 0..9 {
-        assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0))]);
-        pool.on_connect_failed(now, SlotId(0), Fault::NotReady);
+        assert_eq!(actions(&mut pool), [connect(0)]);
+        pool.on_connect_failed(now, ME, SlotId(0), Fault::NotReady);
         actions(&mut pool);
         queue(&mut pool, now, 1..2);
         now = pool.next_deadline().expect("another try");
-        pool.on_deadline(now);
+        pool.on_deadline(now, ME);
     }
     assert!(now <= at(100 + 200 + 400 + 800 + 5 * 1000), "{now:?}");
 }
@@ -229,24 +238,24 @@ fn those_who_wait_beside_live_backends_go_on_waiting_when_a_connect_fails() {
     for fault in [Fault::Node, Fault::NotReady, Fault::Full] {
         let mut pool = lent(settings(2), 1);
         queue(&mut pool, at(1), 10..11);
-        assert_eq!(actions(&mut pool), [Action::Connect(SlotId(1))]);
-        pool.on_connect_failed(at(2), SlotId(1), fault);
+        assert_eq!(actions(&mut pool), [connect(1)]);
+        pool.on_connect_failed(at(2), ME, SlotId(1), fault);
         assert_eq!(actions(&mut pool), [], "{fault:?}");
-        pool.give_back(at(3), SlotId(0), Condition::Clean);
+        pool.give_back(at(3), ME, SlotId(0), Condition::Clean);
         assert_eq!(actions(&mut pool), [grant(10, 0)]);
     }
 }
 
 #[test]
 fn a_full_node_keeps_its_waiters_and_is_asked_again() {
-    let mut pool = Pool::new(settings(2));
+    let mut pool = Pool::new(settings(2), 1);
     queue(&mut pool, at(0), 0..1);
     actions(&mut pool);
-    pool.on_connect_failed(at(1), SlotId(0), Fault::Full);
+    pool.on_connect_failed(at(1), ME, SlotId(0), Fault::Full);
     assert_eq!(actions(&mut pool), []);
     assert_eq!(pool.next_deadline(), Some(at(101)));
-    pool.on_deadline(at(101));
-    assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0))]);
+    pool.on_deadline(at(101), ME);
+    assert_eq!(actions(&mut pool), [connect(0)]);
 }
 
 #[test]
@@ -254,64 +263,64 @@ fn refused_credentials_send_everybody_away_at_once() {
     let mut pool = lent(settings(3), 1);
     queue(&mut pool, at(1), 10..12);
     actions(&mut pool);
-    pool.on_connect_failed(at(2), SlotId(1), Fault::Credentials);
+    pool.on_connect_failed(at(2), ME, SlotId(1), Fault::Credentials);
     let refused = |waiter| Action::Refuse { waiter: WaiterId(waiter), fault: Fault::Credentials };
     assert_eq!(actions(&mut pool), [refused(10), refused(11)]);
     // The backend that is there goes on serving.
-    pool.give_back(at(3), SlotId(0), Condition::Clean);
-    assert_eq!(pool.check_out(at(3), WaiterId(12)), CheckOut::Ready(SlotId(0)));
+    pool.give_back(at(3), ME, SlotId(0), Condition::Clean);
+    assert_eq!(pool.check_out(at(3), ME, WaiterId(12)), CheckOut::Ready(SlotId(0)));
 }
 
 #[test]
 fn after_a_failure_one_connect_is_tried_and_success_opens_the_way() {
-    let mut pool = Pool::new(settings(4));
+    let mut pool = Pool::new(settings(4), 1);
     queue(&mut pool, at(0), 0..1);
     actions(&mut pool);
-    pool.on_connect_failed(at(0), SlotId(0), Fault::Full);
+    pool.on_connect_failed(at(0), ME, SlotId(0), Fault::Full);
     queue(&mut pool, at(1), 1..4);
     assert_eq!(actions(&mut pool), []);
-    pool.on_deadline(at(100));
+    pool.on_deadline(at(100), ME);
     assert_eq!(actions(&mut pool).len(), 1);
-    pool.on_connected(at(101), SlotId(0));
+    pool.on_connected(at(101), ME, SlotId(0));
     assert_eq!(actions(&mut pool).len(), 1 + 3);
 }
 
 #[test]
 fn a_node_known_to_be_back_is_tried_at_once() {
-    let mut pool = Pool::new(settings(1));
+    let mut pool = Pool::new(settings(1), 1);
     queue(&mut pool, at(0), 0..1);
     actions(&mut pool);
-    pool.on_connect_failed(at(0), SlotId(0), Fault::Full);
-    pool.retry_now(at(10));
-    assert_eq!(actions(&mut pool), [Action::Connect(SlotId(0))]);
+    pool.on_connect_failed(at(0), ME, SlotId(0), Fault::Full);
+    pool.retry_now(at(10), ME);
+    assert_eq!(actions(&mut pool), [connect(0)]);
 }
 
 #[test]
 fn recycling_closes_every_backend_once_nobody_uses_it() {
     let mut pool = lent(settings(3), 2);
-    pool.give_back(at(1), SlotId(1), Condition::Clean);
+    pool.give_back(at(1), ME, SlotId(1), Condition::Clean);
     queue(&mut pool, at(2), 5..5);
-    assert_eq!(pool.check_out(at(2), WaiterId(5)), CheckOut::Ready(SlotId(1)));
+    assert_eq!(pool.check_out(at(2), ME, WaiterId(5)), CheckOut::Ready(SlotId(1)));
     queue(&mut pool, at(2), 6..7);
-    pool.recycle();
-    assert_eq!(actions(&mut pool), [Action::Connect(SlotId(2))]);
+    pool.recycle(ME);
+    assert_eq!(actions(&mut pool), [connect(2)]);
     // Under way when the order came: it may be to the old address.
-    pool.on_connected(at(3), SlotId(2));
-    pool.give_back(at(4), SlotId(0), Condition::Clean);
+    pool.on_connected(at(3), ME, SlotId(2));
+    pool.give_back(at(4), ME, SlotId(0), Condition::Clean);
     let told = actions(&mut pool);
     assert_eq!(told[..2], [Action::Close(SlotId(2)), Action::Close(SlotId(0))]);
-    assert!(matches!(told[2..], [Action::Connect(_)]));
+    assert!(matches!(told[2..], [Action::Connect { .. }]));
 }
 
 #[test]
 fn a_smaller_size_closes_what_is_above_it_as_it_becomes_free() {
     let mut pool = lent(settings(3), 3);
-    pool.give_back(at(1), SlotId(0), Condition::Clean);
-    pool.resize(at(2), settings(1));
+    pool.give_back(at(1), ME, SlotId(0), Condition::Clean);
+    pool.resize(at(2), ME, settings(1));
     assert_eq!(actions(&mut pool), [Action::Close(SlotId(0))]);
-    pool.give_back(at(3), SlotId(1), Condition::Clean);
+    pool.give_back(at(3), ME, SlotId(1), Condition::Clean);
     assert_eq!(actions(&mut pool), [Action::Close(SlotId(1))]);
-    pool.give_back(at(4), SlotId(2), Condition::Clean);
+    pool.give_back(at(4), ME, SlotId(2), Condition::Clean);
     assert_eq!(actions(&mut pool), []);
     assert_eq!(pool.counts().idle, 1);
 }
@@ -320,8 +329,8 @@ fn a_smaller_size_closes_what_is_above_it_as_it_becomes_free() {
 fn a_pool_without_backends_and_waiters_is_unused() {
     let mut pool = lent(settings(1), 1);
     assert!(!pool.is_unused());
-    pool.give_back(at(1), SlotId(0), Condition::Clean);
-    pool.close_idle();
+    pool.give_back(at(1), ME, SlotId(0), Condition::Clean);
+    pool.close_idle(ME);
     assert!(!pool.is_unused());
     assert_eq!(actions(&mut pool), [Action::Close(SlotId(0))]);
     assert!(pool.is_unused());
@@ -379,7 +388,7 @@ struct Shell {
 impl Shell {
     fn new(settings: Settings) -> Self {
         Shell {
-            pool: Pool::new(settings.clone()),
+            pool: Pool::new(settings.clone(), 1),
             now: at(0),
             settings,
             next_waiter: 0,
@@ -397,7 +406,7 @@ impl Shell {
             Event::CheckOut => {
                 let waiter = WaiterId(self.next_waiter);
                 self.next_waiter += 1;
-                match self.pool.check_out(now, waiter) {
+                match self.pool.check_out(now, ME, waiter) {
                     CheckOut::Queued => self.waiting.push((waiter, now)),
                     CheckOut::Ready(slot) => {
                         assert!(self.waiting.is_empty(), "jumped the queue");
@@ -409,46 +418,46 @@ impl Shell {
             Event::Abandon(n) => {
                 if let Some(place) = n.checked_rem(self.waiting.len()) {
                     let (waiter, _) = self.waiting.remove(place);
-                    assert_eq!(self.pool.abandon(waiter), Abandoned::WasQueued);
+                    assert_eq!(self.pool.abandon(ME, waiter), Abandoned::WasQueued);
                 }
             }
             Event::GiveBack(n, condition) => {
                 if let Some(slot) = nth(self.lent.keys(), n) {
                     self.lent.remove(&slot);
                     self.closing.insert(slot);
-                    self.pool.give_back(now, slot, condition);
+                    self.pool.give_back(now, ME, slot, condition);
                 }
             }
             Event::Connected(n) => {
                 if let Some(slot) = nth(self.connecting.iter(), n) {
                     self.connecting.remove(&slot);
                     self.closing.insert(slot);
-                    self.pool.on_connected(now, slot);
+                    self.pool.on_connected(now, ME, slot);
                 }
             }
             Event::ConnectFailed(n, fault) => {
                 if let Some(slot) = nth(self.connecting.iter(), n) {
                     self.connecting.remove(&slot);
-                    self.pool.on_connect_failed(now, slot, fault);
+                    self.pool.on_connect_failed(now, ME, slot, fault);
                 }
             }
             Event::Died(n) => {
                 if let Some(slot) = nth(self.idle.iter(), n) {
                     self.idle.remove(&slot);
-                    self.pool.on_closed(now, slot);
+                    self.pool.on_closed(now, ME, slot);
                 }
             }
             Event::Pass(by) => self.now = now + ms(by),
             Event::Deadline => {
                 self.now = self.pool.next_deadline().map_or(now, |deadline| deadline.max(now));
-                self.pool.on_deadline(self.now);
+                self.pool.on_deadline(self.now, ME);
             }
-            Event::Recycle => self.pool.recycle(),
-            Event::CloseIdle => self.pool.close_idle(),
-            Event::RetryNow => self.pool.retry_now(now),
+            Event::Recycle => self.pool.recycle(ME),
+            Event::CloseIdle => self.pool.close_idle(ME),
+            Event::RetryNow => self.pool.retry_now(now, ME),
             Event::Resize(size, min_size) => {
                 self.settings = Settings { size, min_size, ..self.settings.clone() };
-                self.pool.resize(now, self.settings.clone());
+                self.pool.resize(now, ME, self.settings.clone());
             }
         }
         self.pool.check_invariants();
@@ -457,10 +466,10 @@ impl Shell {
 
     /// Does as it is told, and checks that it may be told so.
     fn obey(&mut self) {
-        while let Some(action) = self.pool.next_action() {
+        while let Some(action) = self.pool.next_action(ME) {
             self.pool.check_invariants();
             match action {
-                Action::Connect(slot) => {
+                Action::Connect { slot, .. } => {
                     self.settle();
                     assert!(self.connecting.insert(slot), "connects twice");
                     assert!(!self.lent.contains_key(&slot) && !self.idle.contains(&slot), "slot in use");
@@ -470,6 +479,7 @@ impl Shell {
                 Action::Close(slot) => {
                     assert!(self.idle.remove(&slot) || self.closing.remove(&slot), "closes what is in use");
                 }
+                Action::HandOver { .. } => unreachable!("there is one worker"),
                 Action::Grant { waiter, slot } => {
                     assert_eq!(self.waiting.remove(0).0, waiter, "not first come, first served");
                     assert!(self.closing.remove(&slot) || self.idle.remove(&slot), "grants what is in use");

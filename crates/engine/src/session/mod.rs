@@ -40,7 +40,7 @@ use wire::status::TransactionStatus;
 
 use crate::freshness::Level;
 use crate::freshness::watermark::Watermark;
-use crate::pool::PoolMode;
+use crate::pool::{PoolMode, WorkerId};
 use crate::route::{Balance, Decision, Reason, RouteMode, Target, TransactionKind};
 use crate::time::Instant;
 use crate::view::{NodeId, View};
@@ -109,11 +109,11 @@ pub struct Context<'a> {
 }
 
 impl Shared {
-    /// Nothing remembered yet; the memo may grow to this many bytes.
-    pub fn new(memo_bytes_max: usize) -> Self {
+    /// Nothing remembered yet; the memo may grow to this many bytes. `place` is the worker's among so many.
+    pub fn new(memo_bytes_max: usize, place: (WorkerId, u16)) -> Self {
         Shared {
             memo: Memo::new(memo_bytes_max),
-            statements: Statements::default(),
+            statements: Statements::new(place),
             learned: Learned::default(),
             balance: Balance::default(),
             events: Vec::new(),
@@ -160,6 +160,8 @@ pub enum Event {
     NodeError(Option<SqlState>),
     /// The router answered with an error of its own.
     OwnError(SqlState),
+    /// A replica refused a statement of this shape, for the first time: other workers should know.
+    Learned(u64),
     /// A primary refused a write with 25006: it is not what it was.
     PrimaryRefusedWrite(NodeId),
     /// A Parse came from the client.

@@ -31,10 +31,10 @@ impl Learned {
         !self.shapes.is_empty() && self.shapes.contains(&shape)
     }
 
-    /// A replica has refused this shape. The oldest is forgotten when there are too many.
-    pub fn insert(&mut self, shape: u64) {
+    /// A replica has refused this shape. The oldest is forgotten when there are too many. `true`: it was not known.
+    pub fn insert(&mut self, shape: u64) -> bool {
         if !self.shapes.insert(shape) {
-            return;
+            return false;
         }
         self.order.push_back(shape);
         if self.order.len() > LEARNED_MAX
@@ -42,6 +42,7 @@ impl Learned {
         {
             self.shapes.remove(&oldest);
         }
+        true
     }
 }
 
@@ -100,8 +101,11 @@ impl Session {
         }
         backend.unnamed = None;
         let requests = self.pipeline.requests().count();
-        if learn && let Some(record) = self.pipeline.requests().next() {
-            cx.shared.learned.insert(record.shape);
+        if learn
+            && let Some(record) = self.pipeline.requests().next()
+            && cx.shared.learned.insert(record.shape)
+        {
+            cx.shared.events.push(Event::Learned(record.shape));
         }
         // With one request, and its ReadyForQuery the last thing here, the backend owes nothing more.
         let ready = frame::header(&input[end..]).ok().flatten();

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use sql::Verdict;
 
+use crate::pool::WorkerId;
+
 /// Most prepared statements kept on one backend; the least recently used goes (`max_prepared_statements`).
 pub const KNOWN_MAX: usize = 200;
 
@@ -24,7 +26,7 @@ pub(crate) const PREFIX: &str = "hw_";
 /// One text with its parameter types.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Its number; never used twice in a worker.
+    /// Its number; never used twice in the process, because backends are handed from worker to worker.
     pub id: u64,
     /// The SQL text as the client sent it.
     pub text: Box<[u8]>,
@@ -66,16 +68,29 @@ pub enum Age {
 }
 
 /// All statements that a worker's clients have prepared.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Statements {
     by_hash: HashMap<u128, Arc<Statement>>,
     text_bytes: usize,
     /// The next sweep comes when there is this much text: twice what the last one left, so that sweeps stay rare.
     sweep_at: usize,
     next_id: u64,
+    /// How many workers give numbers.
+    step: u64,
 }
 
 impl Statements {
+    /// None yet; of so many workers, this one takes every so many-th number.
+    pub(crate) fn new((worker, workers): (WorkerId, u16)) -> Self {
+        Statements {
+            by_hash: HashMap::new(),
+            text_bytes: 0,
+            sweep_at: 0,
+            next_id: u64::from(worker.0) + 1,
+            step: workers.into(),
+        }
+    }
+
     /// The statement with this text and these types in these circumstances, made if it is new.
     pub fn intern(
         &mut self,
@@ -112,8 +127,9 @@ impl Statements {
     }
 
     fn make(&mut self, text: &[u8], types: &[u8], circumstances: Circumstances) -> Arc<Statement> {
-        self.next_id += 1;
-        Arc::new(Statement { id: self.next_id, text: text.into(), types: types.into(), circumstances })
+        let id = self.next_id;
+        self.next_id += self.step;
+        Arc::new(Statement { id, text: text.into(), types: types.into(), circumstances })
     }
 
     /// Lets go of statements that no client has any more, once there is much text.
@@ -343,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_text_is_shared_by_those_to_whom_it_means_the_same() {
-        let mut all = Statements::default();
+        let mut all = Statements::new((WorkerId(0), 1));
         let here = Circumstances::Settings(1);
         let (first, age) = all.intern(b"select 1", &[0, 0], here);
         assert_eq!(age, Age::New);

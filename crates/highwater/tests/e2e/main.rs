@@ -26,3 +26,4 @@ mod protocol;
 mod routing;
 mod serve_cli;
 mod smoke;
+mod workers;

@@ -20,14 +20,20 @@ fn program() -> PathBuf {
     if beside.exists() { beside } else { PathBuf::from("pgbench") }
 }
 
-fn pgbench(fixture: &Fixture, arguments: &[&str]) -> String {
+/// pgbench as `app` through the router, not started.
+pub(crate) fn command(fixture: &Fixture, arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
     command
         .args(["-h", "127.0.0.1", "-U", "app", "-p"])
         .arg(fixture.port().to_string())
         .args(arguments)
-        .arg("app");
-    let said = run(command.env("PGPASSWORD", APP_PASSWORD));
+        .arg("app")
+        .env("PGPASSWORD", APP_PASSWORD);
+    command
+}
+
+pub(crate) fn pgbench(fixture: &Fixture, arguments: &[&str]) -> String {
+    let said = run(&mut command(fixture, arguments));
     println!("pgbench {}\n{said}", arguments.join(" "));
     said
 }
@@ -101,7 +107,7 @@ async fn reset(cluster: &Cluster) {
 }
 
 /// TPC-B's own invariant: what was added to accounts, tellers and branches is the same, and is in the history.
-async fn consistent(fixture: &Fixture) {
+pub(crate) async fn consistent(fixture: &Fixture) {
     let client = fixture.cluster.primary.connect("app").await;
     let asked = "SELECT (SELECT sum(abalance) FROM pgbench_accounts)::bigint, (SELECT sum(tbalance) FROM pgbench_tellers)::bigint,
                         (SELECT sum(bbalance) FROM pgbench_branches)::bigint, (SELECT coalesce(sum(delta), 0) FROM pgbench_history)::bigint";

@@ -80,7 +80,7 @@ impl Rig {
             held: None,
             view: View { version: 1, epoch: Epoch(1), primary: Some(PRIMARY), nodes },
             catalogue: Catalogue::builtin(),
-            shared: Shared::new(1 << 20),
+            shared: Shared::new(1 << 20, (WorkerId(0), 1)),
             now,
             input: Vec::new(),
             backend_input: Vec::new(),

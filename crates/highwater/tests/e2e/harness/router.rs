@@ -29,11 +29,13 @@ pub(crate) struct Settings {
     pub(crate) wait: &'static str,
     /// `max_staleness` of `[reads]`.
     pub(crate) max_staleness: &'static str,
+    /// `workers`.
+    pub(crate) workers: u16,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { pool_mode: "transaction", pool_size: 20, wait: "60s", max_staleness: "10s" }
+        Settings { pool_mode: "transaction", pool_size: 20, wait: "60s", max_staleness: "10s", workers: 2 }
     }
 }
 
@@ -198,12 +200,13 @@ pub(crate) fn write_private(path: &Path, text: &str) {
 pub(crate) fn configuration(cluster: &Cluster, settings: &Settings, port: u16, http: u16) -> String {
     let nodes = [&cluster.primary].into_iter().chain(&cluster.replicas);
     let nodes: Vec<_> = nodes.map(|node| format!("\"127.0.0.1:{}\"", node.port)).collect();
-    let Settings { pool_mode, pool_size, wait, max_staleness } = settings;
+    let Settings { pool_mode, pool_size, wait, max_staleness, workers } = settings;
     let mut text = String::new();
     write!(
         text,
         r#"listen = "127.0.0.1:{port}"
 http = "127.0.0.1:{http}"
+workers = {workers}
 
 [[cluster]]
 name = "main"
