@@ -87,7 +87,8 @@ impl Start<'_> {
         let config = self.place.write(&format!("{}.toml", self.file()), &config)?;
         let program = self.place.copy(program)?;
         let mut command = self.place.account.command(&program);
-        command.arg("serve").arg("-c").arg(config);
+        // By the environment, because builds to compare with may not know the key.
+        command.arg("serve").arg("-c").arg(config).env("HIGHWATER_WORKERS", "1");
         self.run(command)
     }
 
