@@ -114,13 +114,38 @@ impl Report {
         if self.void(workload, target).is_some() || self.void(workload, base).is_some() {
             return None;
         }
-        let of = |sample: &Sample| sample.figures.get(figure).copied();
-        let pairs = self.samples(workload, target).filter_map(|mine| {
-            let theirs = self.samples(workload, base).find(|theirs| theirs.round == mine.round)?;
-            let (mine, theirs) = (of(mine)?, of(theirs)?);
-            (theirs > 0.0).then(|| mine / theirs)
-        });
-        Spread::of(pairs)
+        let pairs = self.pairs((workload, target), (workload, base), figure);
+        Spread::of(pairs.filter(|&(_, theirs)| theirs > 0.0).map(|(mine, theirs)| mine / theirs))
+    }
+
+    /// By how much a target's figure of one workload is above that of another, round by round.
+    pub(crate) fn difference(
+        &self,
+        workload: &str,
+        other: &str,
+        target: &str,
+        figure: &str,
+    ) -> Option<Spread> {
+        if self.void(workload, target).is_some() || self.void(other, target).is_some() {
+            return None;
+        }
+        Spread::of(
+            self.pairs((workload, target), (other, target), figure).map(|(mine, theirs)| mine - theirs),
+        )
+    }
+
+    /// A figure of two entries (workload and target) in the rounds that both have.
+    fn pairs<'a>(
+        &'a self,
+        mine: (&'a str, &'a str),
+        theirs: (&'a str, &'a str),
+        figure: &'a str,
+    ) -> impl Iterator<Item = (f64, f64)> + 'a {
+        let of = move |sample: &Sample| sample.figures.get(figure).copied();
+        self.samples(mine.0, mine.1).filter_map(move |mine| {
+            let theirs = self.samples(theirs.0, theirs.1).find(|theirs| theirs.round == mine.round)?;
+            Some((of(mine)?, of(theirs)?))
+        })
     }
 }
 
@@ -171,6 +196,18 @@ pub(crate) mod tests {
         ]);
         let ratio = report.ratio("simple/16", "highwater", figure::CPU).expect("two pairs");
         assert!((ratio.min - 1.2).abs() < 1e-9 && (ratio.max - 1.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_difference_is_between_workloads_of_the_same_round() {
+        let report = report(&[
+            ("unseen/200/16", "highwater", 0, 12.0),
+            ("seen/200/16", "highwater", 0, 10.0),
+            ("unseen/200/16", "highwater", 1, 23.0),
+            ("seen/200/16", "highwater", 1, 20.0),
+        ]);
+        let difference = report.difference("unseen/200/16", "seen/200/16", "highwater", figure::CPU);
+        assert_eq!(difference, Some(Spread { median: 2.5, min: 2.0, max: 3.0 }));
     }
 
     #[test]

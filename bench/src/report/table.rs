@@ -47,6 +47,7 @@ pub(crate) fn text(report: &Report) -> String {
         out.push('\n');
         table(report, workload, &mut out);
     }
+    summary(report, &mut out);
     let _infallible = writeln!(
         out,
         "\nMedians over the rounds; x is the ratio to {} of the same round, with the least and the greatest.",
@@ -119,6 +120,48 @@ fn table(report: &Report, workload: &str, out: &mut String) {
         rows.push(row);
     }
     align(&rows, out);
+    notes(report, workload, out);
+}
+
+/// What the table of a workload is followed by: routing against no routing, and the price of a text never seen.
+fn notes(report: &Report, workload: &str, out: &mut String) {
+    if let Some(ratio) = report.ratio_to("highwater-off", workload, "highwater", figure::CPU) {
+        let Spread { median, min, max } = ratio;
+        let _infallible = writeln!(
+            out,
+            "highwater is {median:.2} x highwater-off in CPU ({min:.2}-{max:.2}): the price of routing"
+        );
+    }
+    let Some(rest) = workload.strip_prefix("unseen/") else { return };
+    for (target, _) in &report.targets {
+        let seen = format!("seen/{rest}");
+        if let Some(more) = report.difference(workload, &seen, target, figure::CPU) {
+            let Spread { median, min, max } = more;
+            let _infallible =
+                writeln!(out, "{target}: {median:+.2} us CPU against {seen} ({min:+.2} to {max:+.2})");
+        }
+    }
+}
+
+/// All workloads against all targets: processor time as a ratio to the base's.
+fn summary(report: &Report, out: &mut String) {
+    let measured = |workload: &&String| report.spread(workload, &report.base, figure::CPU).is_some();
+    let mut rows = vec![vec![format!("CPU, x {}", report.base)]];
+    rows[0].extend(report.targets.iter().map(|(target, _)| target.clone()));
+    for workload in report.workloads.iter().filter(measured) {
+        let ratio = |target: &String| match report.ratio(workload, target, figure::CPU) {
+            Some(ratio) => format!("{:.2}", ratio.median),
+            None if report.void(workload, target).is_some() => "void".to_owned(),
+            None => String::new(),
+        };
+        let mut row = vec![workload.clone()];
+        row.extend(report.targets.iter().map(|(target, _)| ratio(target)));
+        rows.push(row);
+    }
+    if rows.len() > 1 {
+        out.push('\n');
+        align(&rows, out);
+    }
 }
 
 /// Columns under each other, numbers to the right; the text behind a name may be as long as it is.
@@ -143,7 +186,6 @@ fn align(rows: &[Vec<String>], out: &mut String) {
 /// With as many digits as mean something.
 pub(crate) fn number(value: f64) -> String {
     match value {
-        value if value >= 1000.0 => format!("{value:.0}"),
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),

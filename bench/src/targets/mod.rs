@@ -17,6 +17,8 @@ use crate::process::{Account, Service, run};
 use crate::terminal::variable;
 pub(crate) use backends::Backends;
 
+/// How the directory of a run is called, with the number of its process behind.
+const PREFIX: &str = "highwater-bench-";
 /// Connections to each server.
 pub(crate) const POOL_SIZE: u32 = 16;
 /// Everywhere the same.
@@ -86,12 +88,10 @@ impl Place {
     /// A new directory below this one, and copies of our own programs in it: a build during the run must not change what is measured,
     /// and another user must be able to run them.
     pub(crate) fn new(below: Option<&Path>) -> anyhow::Result<Place> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("highwater-bench-");
-        let directory = match below {
-            Some(below) => builder.tempdir_in(below),
-            None => builder.tempdir(),
-        };
+        let below = below.map_or_else(std::env::temp_dir, Path::to_owned);
+        remove_left_behind(&below);
+        let directory =
+            tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir_in(&below);
         let directory = directory.context("cannot make a directory for the servers")?;
         let account = Account::find()?;
         account.own(directory.path())?;
@@ -123,6 +123,20 @@ impl Place {
         fs::copy(program, &copy).with_context(|| format!("cannot copy {}", program.display()))?;
         self.account.own(&copy)?;
         Ok(copy)
+    }
+}
+
+/// Removes the directories of runs that were killed: their names hold a process that is gone.
+fn remove_left_behind(below: &Path) {
+    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
+        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        if !Path::new(&format!("/proc/{pid}")).exists() {
+            // Somebody else's, maybe.
+            let _kept = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
