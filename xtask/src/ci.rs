@@ -43,6 +43,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
             cargo(root, &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
         })?,
         step("dependencies", || dependencies(root))?,
+        step("instructions", || instructions(root))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,
     ];
     steps.push(step("tests", || tests(root, extent))?);
@@ -57,6 +58,18 @@ fn tests(root: &Path, extent: Extent) -> io::Result<Outcome> {
     } else {
         cargo(root, &["test", "--workspace", "--all-targets", "--no-fail-fast"], environment)
     }
+}
+
+/// Instructions of the pure steps, against the counts in the repository. In release: the counts of another profile say nothing.
+fn instructions(root: &Path) -> io::Result<Outcome> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if !valgrind.status().is_ok_and(|status| status.success()) {
+        let what = "skipped: valgrind is not installed (apt-get install valgrind)";
+        println!("{what}");
+        return Ok(Outcome::Skipped(what));
+    }
+    cargo(root, &["run", "--release", "--quiet", "-p", "steps", "--", "check", "bench/steps.json"], &[])
 }
 
 fn dependencies(root: &Path) -> io::Result<Outcome> {

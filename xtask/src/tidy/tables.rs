@@ -20,7 +20,8 @@ pub(crate) const FLOORS: &[Floor] = &[
     Floor { name: "daemon", floor: 2, may_use: &["wire", "sql", "engine", "advisor"] },
     Floor { name: "highwater", floor: 3, may_use: &["wire", "sql", "engine", "advisor", "client", "daemon"] },
     Floor { name: "load", floor: 2, may_use: &["wire"] },
-    Floor { name: "bench", floor: 3, may_use: &["wire", "sql", "engine", "load"] },
+    Floor { name: "bench", floor: 3, may_use: &["wire", "load"] },
+    Floor { name: "steps", floor: 3, may_use: &["wire", "sql", "engine"] },
     Floor { name: "sim", floor: 1, may_use: &["wire", "sql", "engine"] },
     Floor { name: "xtask", floor: 3, may_use: &[] },
 ];
@@ -116,6 +117,7 @@ const BENCH: (&str, &str) =
     ("bench/src/", "waits for processes it started, and measures how long nothing costs");
 const BENCH_TERMINAL: (&str, &str) =
     ("bench/src/terminal.rs", "the one place of the bench that prints and asks the environment");
+const STEPS_COMMAND: (&str, &str) = ("bench/steps/src/count.rs", "says on the terminal what was counted");
 const LOAD_CLOCK: (&str, &str) =
     ("crates/load/src/clock.rs", "the generator measures time; the bench asks it too");
 const WORLD: (&str, &str) = ("crates/daemon/src/run.rs", "builds the world: its threads begin here");
@@ -210,6 +212,7 @@ pub(crate) const BANS: &[Ban] = &[
             ("crates/highwater/", "the command talks to the terminal"),
             SIM_COMMAND,
             BENCH_TERMINAL,
+            STEPS_COMMAND,
             XTASK,
         ],
         about: About::Product,
