@@ -349,6 +349,86 @@ async fn prepared_statements_of_one_client_are_not_those_of_another() {
     assert_eq!(values(&b.until_ready()), ["of b"]);
 }
 
+/// Parses, binds, describes and runs an unnamed statement.
+fn unnamed(raw: &mut Raw, sql: &str) -> Vec<crate::harness::raw::Message> {
+    raw.send(&[parse("", sql), bind("", "", &[]), execute("", 0), sync()].concat());
+    raw.until_ready()
+}
+
+#[tokio::test]
+async fn the_same_text_means_to_each_client_what_its_own_settings_make_of_it() {
+    // One backend on each node, so that all of them meet there.
+    let Some(fixture) = start(1).await else { return };
+    let sql = "SELECT extract(epoch FROM '2026-01-01 00:00'::timestamptz)::bigint::text";
+    let zones = [("UTC", "1767225600"), ("Asia/Tokyo", "1767193200"), ("America/New_York", "1767243600")];
+    let mut clients: Vec<Raw> = zones
+        .iter()
+        .map(|(zone, _)| {
+            let parameters = [("user", "app"), ("database", "app"), ("TimeZone", *zone)];
+            Raw::login_with(fixture.port(), APP_PASSWORD, &parameters)
+        })
+        .collect();
+    for raw in &mut clients {
+        raw.send(&[parse("s", sql), sync()].concat());
+        assert_eq!(tags(&raw.until_ready()), "1 ZI");
+    }
+    for _ in 0..4 {
+        for (raw, (zone, wanted)) in clients.iter_mut().zip(zones) {
+            raw.send(&[bind("", "s", &[]), execute("", 0), sync()].concat());
+            assert_eq!(values(&raw.until_ready()), [wanted], "named, {zone}");
+            assert_eq!(values(&unnamed(raw, sql)), [wanted], "unnamed, {zone}");
+        }
+    }
+    // A moment is that of the client's own Parse.
+    let moment = "SELECT extract(epoch FROM 'now'::timestamptz)::float8::text";
+    let first: f64 = values(&unnamed(&mut clients[0], moment))[0].parse().unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second: f64 = values(&unnamed(&mut clients[1], moment))[0].parse().unwrap();
+    assert!(second - first > 0.04, "{first} and {second}");
+}
+
+#[tokio::test]
+async fn an_unnamed_read_is_parsed_once_per_backend_and_survives_a_change_of_its_columns() {
+    let Some(fixture) = start(1).await else { return };
+    fixture.cluster.run("CREATE TABLE turning (a int); INSERT INTO turning VALUES (1)").await;
+    fixture.cluster.caught_up().await;
+    let mut raw = fixture.raw();
+    let sql = "SELECT * FROM turning";
+    wait_for("the router to know the table", PATIENCE, async || {
+        raw.query(sql);
+        raw.route().0 == "replica"
+    })
+    .await;
+    for _ in 0..8 {
+        assert_eq!(tags(&unnamed(&mut raw, sql)), "1 2 D C ZI");
+    }
+    assert_eq!(raw.route().0, "replica");
+    // The first time it is unnamed, then it gets its name.
+    assert_eq!(parses(&fixture), (8, 2));
+    fixture.cluster.run("ALTER TABLE turning ADD COLUMN b text DEFAULT 'new'").await;
+    fixture.cluster.caught_up().await;
+    for _ in 0..8 {
+        let answer = unnamed(&mut raw, sql);
+        assert_eq!(tags(&answer), "1 2 D C ZI", "{:?}", sqlstates(&answer));
+        assert_eq!(answer[2].columns().len(), 2);
+    }
+    assert_eq!(raw.route().0, "replica");
+    let (asked, sent) = parses(&fixture);
+    // The read that ran again counts twice.
+    assert_eq!((asked, sent), (17, 4));
+}
+
+/// Parse messages from clients, and sent on to nodes.
+fn parses(fixture: &Fixture) -> (u64, u64) {
+    let (_, text) = fixture.router().unwrap().get("/metrics").unwrap();
+    let value = |side: &str| {
+        let name = format!("highwater_parses_total{{side=\"{side}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(name.as_str()));
+        line.unwrap_or_else(|| panic!("no {name}in {text}")).parse().unwrap()
+    };
+    (value("client"), value("node"))
+}
+
 #[tokio::test]
 async fn users_do_not_share_backends() {
     let Some(fixture) = start(3).await else { return };
