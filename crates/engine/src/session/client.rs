@@ -303,7 +303,13 @@ impl Session {
     fn next_in_block(&mut self, input: &[u8], header: Header, cx: &mut Context<'_>) -> Option<Progress> {
         let starts = matches!(
             header.tag,
-            tag::QUERY | tag::PARSE | tag::BIND | tag::FUNCTION_CALL | tag::DESCRIBE | tag::CLOSE
+            tag::QUERY
+                | tag::PARSE
+                | tag::BIND
+                | tag::EXECUTE
+                | tag::FUNCTION_CALL
+                | tag::DESCRIBE
+                | tag::CLOSE
         );
         if !starts || self.incoming.marks.has(Marks::BATCH_OPEN) {
             return None;

@@ -245,7 +245,9 @@ impl Session {
             }
             _ => return,
         };
-        self.settings.pending.push_back(pending);
+        // A Query's end is on its way already, a batch's is still to come.
+        let request = self.pipeline.ends() + u64::from(self.incoming.marks.has(Marks::BATCH_OPEN));
+        self.settings.pending.push_back((request, pending));
     }
 
     /// Would this let a read-only session write on the primary?
@@ -254,7 +256,7 @@ impl Session {
             return false;
         }
         // Until the settings are brought into line again, a new transaction could write.
-        let reset = |pending: &Pending| {
+        let reset = |(_, pending): &(u64, Pending)| {
             matches!(pending, Pending::Change(Change::ResetAll) | Pending::Turn(Turn::Discard))
         };
         if self.settings.pending.iter().any(reset) && verdict.class != Class::Reads {

@@ -341,8 +341,8 @@ struct Settings {
     /// What the start-up message asked for: where RESET leads.
     base: Arc<Tracked>,
     tracked: Arc<Tracked>,
-    /// Sent, and decided when the request or the block ends.
-    pending: VecDeque<Pending>,
+    /// Sent, and decided when the request or the block ends; each with the number of its request.
+    pending: VecDeque<(u64, Pending)>,
     /// A savepoint was rolled back while changes were pending: nobody knows which of them hold.
     uncertain: bool,
     search_path: Option<judge::KnownPath>,

@@ -81,6 +81,8 @@ pub(crate) struct Pipeline {
     bound: u32,
     /// Syncs sent on: tells batches apart.
     pub(crate) batch: u64,
+    /// Ends of requests sent on, each of which brings a ReadyForQuery, unless a COPY swallows it.
+    ends: u64,
     /// Bytes of a long backend message that still go to the client, or are dropped.
     pub(crate) passing: super::Passing,
 }
@@ -97,6 +99,7 @@ impl Default for Pipeline {
             begun: false,
             bound: 0,
             batch: 0,
+            ends: 0,
             passing: super::Passing::None,
         }
     }
@@ -125,6 +128,16 @@ impl Pipeline {
         }
     }
 
+    /// The number of the last request whose end was sent on.
+    pub(crate) fn ends(&self) -> u64 {
+        self.ends
+    }
+
+    /// The number of the last request that is answered to its end.
+    pub(crate) fn answered(&self) -> u64 {
+        self.ends - self.requests().count() as u64
+    }
+
     /// Is every answer there?
     pub(crate) fn is_empty(&self) -> bool {
         self.owed.is_empty()
@@ -138,6 +151,7 @@ impl Pipeline {
     /// One more answer is due.
     pub(crate) fn push(&mut self, owed: Owed) {
         self.bound = self.bound.saturating_add(u32::from(matches!(owed, Owed::Bind { .. })));
+        self.ends += u64::from(matches!(owed, Owed::Query(_) | Owed::Sync(_)));
         self.owed.push_back(owed);
     }
 

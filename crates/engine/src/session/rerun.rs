@@ -127,6 +127,8 @@ impl Session {
     pub fn take_rerun(&mut self) -> Vec<u8> {
         let held = self.pipeline.take_held();
         self.names.undo_all();
+        self.settings.pending.clear();
+        self.settings.uncertain = false;
         self.incoming = Incoming::new();
         held
     }

@@ -107,7 +107,16 @@ impl Session {
             // Otherwise what pins may be under way behind it.
             self.end_tentative(outcome);
         }
-        self.end_pending(outcome, backend);
+        self.end_pending(self.due(), outcome, backend);
+    }
+
+    /// How many of the pending things are of requests that are answered to their end.
+    fn due(&self) -> usize {
+        if self.settings.pending.is_empty() {
+            return 0;
+        }
+        let answered = self.pipeline.answered();
+        self.settings.pending.iter().take_while(|(request, _)| *request <= answered).count()
     }
 
     /// What pinned the session in this transaction stays, or is gone with it.
@@ -122,21 +131,22 @@ impl Session {
 
     /// The CommandComplete of a statement that decides what becomes of the settings before it.
     pub(super) fn turn(&mut self, outcome: Outcome, backend: &mut Backend) {
-        let turn = self.settings.pending.iter().position(|p| matches!(p, Pending::Turn(_)));
+        let current = self.pipeline.answered() + 1;
+        let pending = &mut self.settings.pending;
+        let turn =
+            pending.iter().position(|(request, p)| *request <= current && matches!(p, Pending::Turn(_)));
         let Some(at) = turn else { return };
-        match self.settings.pending.remove(at) {
-            Some(Pending::Turn(Turn::Savepoint)) => self.settings.uncertain |= at > 0,
-            Some(Pending::Turn(Turn::Discard)) => {
-                self.settings.pending.drain(..at);
+        match pending.remove(at) {
+            Some((_, Pending::Turn(Turn::Savepoint))) => self.settings.uncertain |= at > 0,
+            Some((_, Pending::Turn(Turn::Discard))) => {
+                pending.drain(..at);
                 self.discarded(backend);
             }
-            Some(Pending::Turn(Turn::End)) => {
-                let behind = self.settings.pending.split_off(at);
+            Some((_, Pending::Turn(Turn::End))) => {
                 self.end_tentative(outcome);
-                self.end_pending(outcome, backend);
-                self.settings.pending = behind;
+                self.end_pending(at, outcome, backend);
             }
-            Some(Pending::Change(_)) | None => {}
+            Some((_, Pending::Change(_))) | None => {}
         }
     }
 
@@ -145,17 +155,21 @@ impl Session {
         self.settings.uncertain = false;
         self.settings.tracked = Arc::clone(&self.settings.base);
         backend.applied = Arc::new(Tracked::default());
-        let another = self.settings.pending.contains(&Pending::Turn(Turn::Discard));
+        let another = self.settings.pending.iter().any(|(_, p)| *p == Pending::Turn(Turn::Discard));
         if !another && !self.incoming.marks.has(Marks::PINNED_BEHIND) {
             self.pin = None;
         }
     }
 
-    /// A transaction is over: the changes made in it hold, or do not. What was to decide and has not did not run.
-    fn end_pending(&mut self, outcome: Outcome, backend: &mut Backend) {
+    /// A transaction is over: the first changes, so many, hold, or do not. What was to decide and has not did not run.
+    fn end_pending(&mut self, count: usize, outcome: Outcome, backend: &mut Backend) {
         let uncertain = std::mem::take(&mut self.settings.uncertain);
-        let pending = std::mem::take(&mut self.settings.pending);
-        if outcome == Outcome::Undone || pending.is_empty() {
+        if count == 0 {
+            return;
+        }
+        let behind = self.settings.pending.split_off(count);
+        let pending = std::mem::replace(&mut self.settings.pending, behind);
+        if outcome == Outcome::Undone {
             return;
         }
         if uncertain {
@@ -167,17 +181,20 @@ impl Session {
 
     /// The request did not end its block: what was to decide and has not did not run.
     fn keep_changes(&mut self) {
-        if self.pipeline.is_empty() {
-            self.settings.pending.retain(|pending| matches!(pending, Pending::Change(_)));
+        if !self.settings.pending.is_empty() {
+            let answered = self.pipeline.answered();
+            self.settings
+                .pending
+                .retain(|(request, p)| *request > answered || matches!(p, Pending::Change(_)));
         }
     }
 
     /// These changes hold: for the session, and on this backend.
-    fn apply(&mut self, pending: &VecDeque<Pending>, backend: &mut Backend) {
+    fn apply(&mut self, pending: &VecDeque<(u64, Pending)>, backend: &mut Backend) {
         let in_line = Arc::ptr_eq(&backend.applied, &self.settings.tracked);
         let mut tracked = (*self.settings.tracked).clone();
         let mut applied = (*backend.applied).clone();
-        for pending in pending {
+        for (_, pending) in pending {
             let Pending::Change(change) = pending else { continue };
             tracked = tracked.changed_over(&self.settings.base, change);
             applied = applied.changed(change);

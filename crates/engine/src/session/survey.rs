@@ -117,10 +117,11 @@ impl Survey {
         if self.hints.is_none() {
             self.hints.clone_from(&verdict.hints);
         }
-        if verdict.effects.contains(Effects::TRANSACTION)
-            && let Some(read_only) = verdict.details.iter().find_map(begin_of)
-        {
-            self.begins = Some(read_only);
+        if verdict.effects.contains(Effects::TRANSACTION) {
+            for read_only in verdict.details.iter().filter_map(begin_of) {
+                // Of several blocks one that may write decides: no node but the primary will do for it.
+                self.begins = Some(self.begins.filter(|first| *first != Some(true)).unwrap_or(read_only));
+            }
         }
         let own = verdict.effects.contains(Effects::OWN);
         self.own = match (first, self.own, own && verdict.statements == 1) {
@@ -216,7 +217,7 @@ impl Session {
                 // A Query inside an unfinished batch is its own request.
                 survey.bytes = if header.tag == tag::QUERY { at - header.total } else { at };
                 if header.tag == tag::FLUSH
-                    && (runs || !survey.effects.is_empty())
+                    && (runs || statements == 0 || !survey.effects.is_empty())
                     && survey.class == Class::Reads
                 {
                     // What follows up to Sync belongs to the same transaction, and may write.
@@ -245,8 +246,15 @@ impl Session {
                     survey.names = survey.names.max(self.certainty(parse.name, made));
                 }
                 let verdict = self.judge(parse.query, cx);
-                made.retain(|(name, _)| *name != parse.name);
-                made.push((parse.name, Some(Arc::clone(&verdict))));
+                let taken = match made.iter().find(|(name, _)| *name == parse.name) {
+                    Some((name, verdict)) => !name.is_empty() && verdict.is_some(),
+                    None => self.names.is_taken(parse.name, self.pipeline.batch),
+                };
+                // A name in use stays what it is: the Parse will be refused.
+                if !taken {
+                    made.retain(|(name, _)| *name != parse.name);
+                    made.push((parse.name, Some(Arc::clone(&verdict))));
+                }
                 Some(verdict)
             }
             tag::BIND => {

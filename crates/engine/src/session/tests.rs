@@ -5,6 +5,8 @@
 //! The test plays the inputs and compares the whole text. `UPDATE_TRANSCRIPTS=1` writes the files anew: read the diff.
 
 mod language;
+mod node;
+mod random;
 mod rig;
 
 use std::path::PathBuf;

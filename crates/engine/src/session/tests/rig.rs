@@ -47,6 +47,27 @@ fn node(id: NodeId, name: &str, role: Role, now: Instant) -> NodeView {
     }
 }
 
+/// A client of the database.
+pub(super) fn profile(mode: RouteMode) -> Profile {
+    Profile {
+        mode,
+        pool_mode: PoolMode::Transaction,
+        level: Level::Session,
+        max_staleness: Duration::from_secs(10),
+        message_bytes_max: 1 << 20,
+        wait_max: Duration::from_secs(10),
+        database_key: 1,
+        user: "app".into(),
+    }
+}
+
+/// A primary, and a replica that is fresh as of now.
+pub(super) fn view(now: Instant) -> View {
+    let nodes =
+        vec![node(PRIMARY, "primary", Role::Primary, now), node(REPLICA, "replica", Role::Replica, now)];
+    View { version: 1, epoch: Epoch(1), primary: Some(PRIMARY), nodes }
+}
+
 impl Rig {
     /// A rig for a transcript, whose first line may say `# mode read-only` or `# mode primary`.
     pub(super) fn new(text: &str, cut_every: Option<usize>) -> Self {
@@ -56,29 +77,17 @@ impl Rig {
             Some("# mode primary") => RouteMode::Primary,
             _ => RouteMode::Auto,
         };
-        let profile = Profile {
-            mode,
-            pool_mode: PoolMode::Transaction,
-            level: Level::Session,
-            max_staleness: Duration::from_secs(10),
-            message_bytes_max: 1 << 20,
-            wait_max: Duration::from_secs(10),
-            database_key: 1,
-            user: "app".into(),
-        };
         let startup =
             text.lines().filter_map(|l| l.strip_prefix("# startup ")).filter_map(|l| l.split_once('='));
         let startup: Vec<(String, String)> = startup.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        let nodes =
-            vec![node(PRIMARY, "primary", Role::Primary, now), node(REPLICA, "replica", Role::Replica, now)];
         Rig {
-            session: Session::new(profile, &startup),
+            session: Session::new(profile(mode), &startup),
             backends: [
                 Backend::new(PRIMARY, Side::Primary, Incarnation(0)),
                 Backend::new(REPLICA, Side::Replica, Incarnation(1)),
             ],
             held: None,
-            view: View { version: 1, epoch: Epoch(1), primary: Some(PRIMARY), nodes },
+            view: view(now),
             catalogue: Catalogue::builtin(),
             shared: Shared::new(1 << 20, (WorkerId(0), 1)),
             now,
