@@ -219,10 +219,18 @@ impl Session {
 
     /// Does the request free statements of which only we know, and nothing else?
     pub(super) fn frees_ours(&self, survey: &Survey) -> bool {
-        survey.simple.as_ref().is_some_and(|verdict| {
-            self.deallocates_ours(verdict)
-                || (self.pin.is_none() && matches!(verdict.details.as_slice(), [Detail::DeallocateAll]))
-                    && verdict.statements == 1
+        let Some(verdict) = &survey.simple else { return false };
+        let details = verdict.details.as_slice();
+        if !verdict.effects.contains(Effects::DEALLOCATE) || verdict.statements as usize != details.len() {
+            return false;
+        }
+        details.iter().enumerate().all(|(i, detail)| match detail {
+            // A name that is freed twice is an error, which is PostgreSQL's to make.
+            Detail::Deallocate { name } => {
+                self.names.get(name.as_bytes()).is_some() && !details[..i].contains(detail)
+            }
+            Detail::DeallocateAll => details.len() == 1 && self.pin.is_none(),
+            _ => false,
         })
     }
 
@@ -231,14 +239,22 @@ impl Session {
         if self.status() == TransactionStatus::Failed {
             return self.refuse_request(input, SqlState::IN_FAILED_TRANSACTION, ABORTED, cx);
         }
-        let verdict = survey.simple.as_ref().map(|v| v.details.as_slice());
-        if let Some([Detail::Deallocate { name }]) = verdict {
-            self.names.free(name.as_bytes());
-            self.answer_command("DEALLOCATE", cx);
-        } else {
-            self.names.free_all();
-            self.answer_command("DEALLOCATE ALL", cx);
+        let details = survey.simple.as_ref().map_or(&[][..], |verdict| verdict.details.as_slice());
+        for detail in details {
+            let command = match detail {
+                Detail::Deallocate { name } => {
+                    self.names.free(name.as_bytes());
+                    "DEALLOCATE"
+                }
+                _ => {
+                    self.names.free_all();
+                    "DEALLOCATE ALL"
+                }
+            };
+            cx.to_client.make(|out| encode::command_complete(out, command));
         }
+        cx.shared.events.push(Event::Decided(Reason::Local));
+        self.answer_ready(cx);
         survey.bytes
     }
 

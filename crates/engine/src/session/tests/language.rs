@@ -52,6 +52,10 @@ pub(super) fn client(text: &str) -> Vec<u8> {
             "Flush" => encode::flush(&mut out),
             "CopyDone" => encode::copy_done(&mut out),
             "CopyData" => raw(&mut out, b'd', arg(1).as_bytes()),
+            "FunctionCall" => {
+                let oid: u32 = arg(1).parse().expect("a function's number");
+                raw(&mut out, b'F', &[&oid.to_be_bytes()[..], &[0; 6]].concat());
+            }
             "Terminate" => encode::terminate(&mut out),
             other => panic!("no client message {other}"),
         }
@@ -103,6 +107,7 @@ pub(super) fn backend(text: &str) -> Vec<u8> {
             "ParameterStatus" => {
                 encode::parameter_status(&mut out, arg(1).as_bytes(), arg(2).as_bytes()).expect("fits")
             }
+            "FunctionResult" => raw(&mut out, tag::backend::FUNCTION_CALL_RESPONSE, &[0xff; 4]),
             "CopyIn" => raw(&mut out, tag::backend::COPY_IN, &[0, 0, 0]),
             "CopyOut" => raw(&mut out, tag::backend::COPY_OUT, &[0, 0, 0]),
             "CopyData" => raw(&mut out, tag::backend::COPY_DATA, arg(1).as_bytes()),
@@ -139,9 +144,15 @@ fn frames(bytes: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
+/// Is this not a whole message?
+fn is_part(frame: &[u8]) -> bool {
+    frame::header(frame).ok().flatten().is_none_or(|header| header.total > frame.len())
+}
+
 /// What went to the backend, as a person would write it.
 pub(super) fn show_client(bytes: &[u8]) -> String {
     let shown = frames(bytes).into_iter().map(|f| match f[0] {
+        _ if is_part(f) => format!("{} bytes", f.len()),
         b'Q' => {
             format!("Query \"{}\"", text(frontend::Query::parse(f).expect("a Query").text).replace('\n', " "))
         }
@@ -174,6 +185,7 @@ pub(super) fn show_client(bytes: &[u8]) -> String {
 /// What went to the client, as a person would write it.
 pub(super) fn show_backend(bytes: &[u8]) -> String {
     let shown = frames(bytes).into_iter().map(|f| match f[0] {
+        _ if is_part(f) => format!("{} bytes", f.len()),
         b'1' => "ParseComplete".to_owned(),
         b'2' => "BindComplete".to_owned(),
         b'3' => "CloseComplete".to_owned(),

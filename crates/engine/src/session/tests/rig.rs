@@ -28,6 +28,8 @@ pub(super) struct Rig {
     closed: bool,
     /// The backend that speaks was closed: the rest of its line is not heard.
     discarded: bool,
+    /// What is left of a message that was sent in part.
+    rest: Vec<u8>,
     /// All bytes to the backends, and to the client, in order.
     pub(super) sent: (Vec<u8>, Vec<u8>),
 }
@@ -45,6 +47,21 @@ fn node(id: NodeId, name: &str, role: Role, now: Instant) -> NodeView {
         fresh_as_of: Some(now),
         drained: false,
     }
+}
+
+/// The bytes of a line. One that ends in `(first <n> bytes)` stops there, and `(the rest)` begins with what it left.
+fn cut_short(text: &str, rest: &mut Vec<u8>, encode: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
+    let mut bytes = std::mem::take(rest);
+    let text = text.strip_prefix("(the rest)").map_or(text, |behind| behind.trim_start_matches("; "));
+    let (messages, first) = match text.strip_suffix(" bytes)").and_then(|t| t.rsplit_once(" (first ")) {
+        Some((messages, first)) => (messages, Some(first.parse().expect("a number of bytes"))),
+        None => (text, None),
+    };
+    if !messages.is_empty() {
+        bytes.extend(encode(messages));
+    }
+    *rest = bytes.split_off(first.unwrap_or(bytes.len()));
+    bytes
 }
 
 /// A client of the database.
@@ -96,6 +113,7 @@ impl Rig {
             cut_every,
             closed: false,
             discarded: false,
+            rest: Vec::new(),
             sent: (Vec::new(), Vec::new()),
         }
     }
@@ -105,13 +123,13 @@ impl Rig {
         let mut made = Vec::new();
         self.now = self.now + Duration::from_millis(1);
         if let Some(text) = line.strip_prefix("C: ") {
-            let bytes = language::client(text);
+            let bytes = cut_short(text, &mut self.rest, language::client);
             for piece in bytes.chunks(self.cut_every.unwrap_or(bytes.len())) {
                 self.input.extend_from_slice(piece);
                 self.pump_client(&mut made);
             }
         } else if let Some(text) = line.strip_prefix("B: ") {
-            let bytes = language::backend(text);
+            let bytes = cut_short(text, &mut self.rest, language::backend);
             self.discarded = false;
             for piece in bytes.chunks(self.cut_every.unwrap_or(bytes.len())) {
                 if self.discarded {
