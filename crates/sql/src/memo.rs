@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::verdict::{Detail, SetValue};
 use crate::{Environment, Verdict, classify};
 
-/// Longer texts are classified anew each time: they are dear to hold and seldom the same twice. Bytes.
-pub const KEPT_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Longer texts are classified anew each time: they are seldom the same twice. Bytes.
+pub const KEPT_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// Texts seen once that are remembered, as the low bits of their hashes: 64 KiB.
 const SEEN: usize = 1 << 14;
