@@ -115,7 +115,7 @@ impl Worker {
     pub(super) fn add_client(&mut self, new: NewClient) {
         let now = self.parts.clock.now();
         let generation = self.next_generation();
-        if self.phase != Phase::Serving || new.socket.set_nonblocking(true).is_err() {
+        if self.phase != Phase::Serving {
             return;
         }
         let database = new.database;
