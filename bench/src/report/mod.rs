@@ -1,5 +1,6 @@
 //! What was measured, for people: tables for the terminal, a page with plots.
 
+mod bars;
 mod page;
 mod table;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::bars;
 use crate::sample::{Report, Sample, Spread, figure};
 
 /// One sample in one line, for whoever watches.
@@ -94,7 +95,7 @@ fn table(report: &Report, workload: &str, out: &mut String) {
             spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median))
         };
         let range = |spread: Option<Spread>| {
-            spread.map_or_else(String::new, |spread| format!("{:.2}-{:.2}", spread.min, spread.max))
+            spread.map_or_else(String::new, |spread| format!("{}-{}", number(spread.min), number(spread.max)))
         };
         let mut row = vec![target.clone()];
         if idle {
@@ -159,6 +160,13 @@ fn summary(report: &Report, out: &mut String) {
         rows.push(row);
     }
     if rows.len() > 1 {
+        out.push('\n');
+        align(&rows, out);
+    }
+    let bars = bars::lines(report);
+    if !bars.is_empty() {
+        let mut rows = vec![["highwater", "", "median", "least-most", "bar", ""].map(str::to_owned).to_vec()];
+        rows.extend(bars);
         out.push('\n');
         align(&rows, out);
     }

@@ -33,6 +33,9 @@ const EVENTS: usize = 1024;
 pub struct Plan {
     /// How many connections.
     pub clients: u32,
+    /// The number of the first. Fleets that run at the same time, each in a thread of its own, need numbers of their own: from them
+    /// come the keys and texts by which answers are told apart.
+    pub first: u32,
     /// How many questions each asks at once; 1 is no pipelining.
     pub depth: u32,
     /// How they are sent.
@@ -65,15 +68,15 @@ impl Fleet {
     pub fn open(target: &Target, plan: Plan) -> Result<Fleet, Error> {
         let poll = Poll::new().map_err(|error| Error::Io("epoll", error))?;
         let mut crew = Vec::with_capacity(plan.clients as usize);
-        for number in 0..plan.clients {
-            let asker = Asker::new(plan.protocol, plan.statements, number);
+        for place in 0..plan.clients {
+            let asker = Asker::new(plan.protocol, plan.statements, plan.first + place);
             let mut stream = open(target)?;
             prepare(&mut stream, &asker.preparations())?;
             stream.set_nonblocking(true).map_err(|error| Error::Io("set_nonblocking", error))?;
             stream.set_read_timeout(None).map_err(|error| Error::Io("set_read_timeout", error))?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry()
-                .register(&mut stream, Token(number as usize), Interest::READABLE | Interest::WRITABLE)
+                .register(&mut stream, Token(place as usize), Interest::READABLE | Interest::WRITABLE)
                 .map_err(|error| Error::Io("epoll_ctl", error))?;
             crew.push(Member { stream, connection: Connection::new(asker, now()), unsent: Vec::new() });
         }
