@@ -121,6 +121,17 @@ enum Manners {
     Wild,
 }
 
+impl Manners {
+    /// How many conversations are held. Among more wild ones than these are some that end PostgreSQL 15.20 itself, asked
+    /// directly, with a segmentation fault.
+    fn conversations(self) -> u64 {
+        match (self, full()) {
+            (Manners::Driver, true) => 1000,
+            (Manners::Wild, true) | (Manners::Driver | Manners::Wild, false) => 150,
+        }
+    }
+}
+
 /// Whole statements up to a Sync.
 fn driver_batch(dice: &mut Dice, piece: &mut Piece) {
     for _ in 0..=dice.below(3) {
@@ -254,7 +265,7 @@ fn stays_on_a_replica(wanted: &Answer, got: &Answer, told: &str, router: &mut Ra
     let route = router.query("SHOW highwater.last_route");
     let stays = match column(&route, "reason").as_str() {
         "pinned" => true,
-        "open_transaction" => told.contains("COMMIT; BEGIN"),
+        "open_transaction" => told.contains("COMMIT; BEGIN") || told.contains("AND CHAIN"),
         _ => false,
     };
     stays && column(&route, "role") == "replica"
@@ -336,7 +347,7 @@ async fn compare(manners: Manners) {
     let ports = [fixture.cluster.primary.port, fixture.port()];
     let seeds: Vec<u64> = match std::env::var("HIGHWATER_TEST_SEED") {
         Ok(seed) => vec![seed.parse().expect("HIGHWATER_TEST_SEED is a number")],
-        Err(_) => (0..if full() { 1000 } else { 150 }).collect(),
+        Err(_) => (0..manners.conversations()).collect(),
     };
     // Four at a time, so that sessions meet on backends that others have used.
     let lanes: Vec<_> = (0..4_usize)
