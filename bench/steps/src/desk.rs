@@ -85,7 +85,7 @@ impl Desk {
             held: None,
             view: view(),
             catalogue: catalogue(),
-            shared: Shared::new(MEMO_BYTES),
+            shared: Shared::new(MEMO_BYTES, (engine::pool::WorkerId(0), 1)),
             to_backend: Pieces::default(),
             to_client: Pieces::default(),
             sent: 0,

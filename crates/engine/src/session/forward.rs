@@ -99,6 +99,17 @@ impl Session {
         }
     }
 
+    /// What a query does that was not surveyed. One that is too long to look at may do anything.
+    fn judge_query(&mut self, message: &[u8], header: Header, cx: &mut Context<'_>) -> Arc<Verdict> {
+        match Query::parse(message) {
+            Ok(query) if header.total <= QUERY_BYTES_MAX => self.judge(query.text, cx),
+            Ok(_) | Err(_) => {
+                self.note_pin(Effects::UNTRACKED_STATE);
+                Arc::new(Verdict::bare(Class::Unknown, Why::TooLong))
+            }
+        }
+    }
+
     fn forward_query(
         &mut self,
         message: &[u8],
@@ -106,13 +117,9 @@ impl Session {
         cx: &mut Context<'_>,
         backend: &mut Backend,
     ) -> Sent {
-        let verdict = match (self.incoming.current.simple.take(), Query::parse(message)) {
-            (Some(verdict), _) => verdict,
-            (None, Ok(query)) if header.total <= QUERY_BYTES_MAX => self.judge(query.text, cx),
-            (None, Ok(_) | Err(_)) => {
-                self.note_pin(Effects::UNTRACKED_STATE);
-                Arc::new(Verdict::bare(Class::Unknown, Why::TooLong))
-            }
+        let verdict = match self.incoming.current.simple.take() {
+            Some(verdict) => verdict,
+            None => self.judge_query(message, header, cx),
         };
         backend.unnamed = None;
         self.names.drop_unnamed();
