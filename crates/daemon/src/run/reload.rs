@@ -1,7 +1,8 @@
 //! Changed settings, taken over while clients are being served: all of them or, if there is a mistake, none.
 //!
-//! Clients that are in keep the settings they came in with; new ones get the new. What is fixed at the start (addresses,
-//! clusters, the log) is named, so that nobody believes it to be in force.
+//! Clients that are in keep the settings they came in with; new ones get the new. Pools are common to both and have the new
+//! limits. What is fixed at the start (addresses, clusters, workers, the log) is named, so that nobody believes it to be in
+//! force.
 
 use std::sync::Arc;
 
