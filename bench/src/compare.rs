@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Workloads, separated by commas; see below
     #[arg(long, value_delimiter = ',', conflicts_with = "quick")]
     workload: Vec<String>,
-    /// Targets, separated by commas: direct, haproxy, pgbouncer ($PGBOUNCER, else the system's), pgbouncer-system, highwater-off, highwater
+    /// Targets, separated by commas: direct, haproxy, pgbouncer ($PGBOUNCER, else the system's), pgbouncer-system, highwater-off, highwater, highwater-2
     #[arg(long, value_delimiter = ',')]
     targets: Vec<String>,
     /// One more Highwater to compare, as NAME=PATH of its program; repeatable

@@ -154,7 +154,7 @@ fn astray(workload: &Workload, target: &Target, sample: &Sample) -> Option<Strin
     let share = *sample.figures.get("replica_share")?;
     let writes = matches!(workload.what, What::Bulk(Transfer::CopyIn));
     let wrong =
-        if matches!(target.contender.kind, Kind::Highwater(_)) && !writes { 1.0 - share } else { share };
+        if matches!(target.contender.kind, Kind::Highwater(..)) && !writes { 1.0 - share } else { share };
     (wrong > ASTRAY)
         .then(|| format!("{:.0} % of the servers' work was done by the wrong node", wrong * 100.0))
 }

@@ -39,8 +39,8 @@ pub(crate) enum Kind {
     PgBouncer(PathBuf, (u32, u32)),
     /// Highwater, with every statement on the primary.
     HighwaterOff(PathBuf),
-    /// Highwater, with reads on the replica at level `session`.
-    Highwater(PathBuf),
+    /// Highwater, with reads on the replica at level `session` and so many workers.
+    Highwater(PathBuf, u32),
 }
 
 /// A target by name.
@@ -172,11 +172,12 @@ impl Contender {
             },
             "pgbouncer-system" => pgbouncer(program("pgbouncer", "/usr/sbin")?)?,
             "highwater-off" => ours(Kind::HighwaterOff, highwater)?,
-            "highwater" => ours(Kind::Highwater, highwater)?,
+            "highwater" => ours(|path| Kind::Highwater(path, 1), highwater)?,
+            "highwater-2" => ours(|path| Kind::Highwater(path, 2), highwater)?,
             name => match builds.iter().find(|(known, _)| known == name) {
-                Some((_, path)) => ours(Kind::Highwater, path)?,
+                Some((_, path)) => ours(|path| Kind::Highwater(path, 1), path)?,
                 None => bail!(
-                    "there is no target '{name}': direct, haproxy, pgbouncer, pgbouncer-system, highwater-off, highwater, or one named by --build"
+                    "there is no target '{name}': direct, haproxy, pgbouncer, pgbouncer-system, highwater-off, highwater, highwater-2, or one named by --build"
                 ),
             },
         };
@@ -199,8 +200,8 @@ impl Contender {
             }
             Kind::Haproxy(program) => (backends.database, start.haproxy(program)?),
             Kind::PgBouncer(program, version) => (backends.database, start.pgbouncer(program, *version)?),
-            Kind::HighwaterOff(program) => (backends.database_rw, start.highwater(program)?),
-            Kind::Highwater(program) => (backends.database, start.highwater(program)?),
+            Kind::HighwaterOff(program) => (backends.database_rw, start.highwater(program, 1)?),
+            Kind::Highwater(program, workers) => (backends.database, start.highwater(program, *workers)?),
         };
         // HAProxy lets the server ask, and the servers trust.
         let auth = if matches!(self.kind, Kind::Haproxy(_)) { Auth::Trust } else { auth };
@@ -215,7 +216,7 @@ impl Contender {
         let mut asked = Asked::open(at)?;
         asked.rows("SELECT aid + 1000000 FROM pgbench_accounts WHERE aid = 1")?;
         let wanted = match self.kind {
-            Kind::Highwater(_) => "replica",
+            Kind::Highwater(..) => "replica",
             Kind::HighwaterOff(_) => "primary",
             _ => return Ok(()),
         };

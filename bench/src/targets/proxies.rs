@@ -61,7 +61,7 @@ impl Start<'_> {
         self.run(command)
     }
 
-    pub(super) fn highwater(&self, program: &Path) -> anyhow::Result<Service> {
+    pub(super) fn highwater(&self, program: &Path, workers: u32) -> anyhow::Result<Service> {
         let users = self.place.write(&format!("{}-users.txt", self.file()), &self.user_list())?;
         let (auth, auth_file) = match self.auth {
             Auth::Trust => ("trust", String::new()),
@@ -73,7 +73,7 @@ impl Start<'_> {
         };
         let backends = self.backends;
         let config = format!(
-            "listen = \"{listen}\"\nhttp = \"off\"\nauth_type = \"{auth}\"\n{auth_file}\
+            "listen = \"{listen}\"\nhttp = \"off\"\nworkers = {workers}\nauth_type = \"{auth}\"\n{auth_file}\
              [[cluster]]\nname = \"bench\"\nnodes = [\"{primary}\", \"{replica}\"]\n\
              monitor = {{ user = \"{USER}\", database = \"{database}\" }}\n\
              [[database]]\nname = \"{database}\"\n{user}\
