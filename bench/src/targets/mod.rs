@@ -133,7 +133,8 @@ fn remove_left_behind(below: &Path) {
         let pid =
             name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
         let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        if !Path::new(&format!("/proc/{pid}")).exists() {
+        // Also of one that has ended and that nobody has waited for.
+        if fs::read_link(format!("/proc/{pid}/exe")).is_err() {
             // Somebody else's, maybe.
             let _kept = fs::remove_dir_all(entry.path());
         }

@@ -38,11 +38,5 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Io(_, error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: the cause stands in the text already, and would be printed twice.
+impl std::error::Error for Error {}
