@@ -10,6 +10,7 @@ mod dsn;
 mod environment;
 mod explain;
 mod failure;
+mod files;
 mod generate;
 mod http;
 mod output;

@@ -3,7 +3,7 @@
 //! Loads the configuration, starts the log and hands over to the daemon. Decides nothing.
 
 use crate::settings::Flags;
-use crate::{failure, output};
+use crate::{failure, files, output};
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again.
 pub(crate) fn serve(flags: &Flags) -> anyhow::Result<()> {
@@ -12,6 +12,7 @@ pub(crate) fn serve(flags: &Flags) -> anyhow::Result<()> {
         failure::usage(format!("the configuration has mistakes, nothing was started:\n{mistakes}"))
     })?;
     daemon::log::start(settings.log);
+    files::raise_limit(settings.door.clients_max);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let running = daemon::run(settings, source, |ready| {
         let listen: Vec<_> = ready.listen.iter().map(ToString::to_string).collect();

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use super::cluster::{APP, MONITOR};
 use super::place::Marker;
 use super::server::{Node, SUPERUSER};
-use crate::{connection, failure};
+use crate::{connection, failure, files};
 
 /// Between two questions whether every replica is fresh.
 const POLL: Duration = Duration::from_millis(20);
@@ -79,6 +79,7 @@ pub(crate) async fn run(configuration: &Path, ready: impl FnOnce()) -> anyhow::R
     };
     let settings = source.load().map_err(|mistakes| failure::failed(mistakes.to_string()))?;
     daemon::log::start(settings.log);
+    files::raise_limit(settings.door.clients_max);
     daemon::run(settings, source, |_| ready()).await.map_err(|error| failure::failed(error.to_string()))
 }
 
