@@ -23,8 +23,8 @@ pub(crate) enum Owed {
     ParseAnswered,
     /// BindComplete; of this statement, or zero where it has another name than ours.
     Bind { id: u64 },
-    /// ParameterDescription and RowDescription or NoData.
-    DescribeStatement,
+    /// ParameterDescription and RowDescription or NoData; of this statement, or zero as with `Bind`.
+    DescribeStatement { id: u64 },
     /// RowDescription or NoData.
     DescribePortal,
     /// Rows, copy data and what ends them.
@@ -119,13 +119,17 @@ impl Pipeline {
         })
     }
 
-    /// The statement of ours that the next answer of the backend's is about, if that is a BindComplete.
-    pub(crate) fn binding(&self) -> Option<u64> {
-        let front = self.owed.iter().find(|o| !matches!(o, Owed::ParseAnswered | Owed::CloseAnswered));
-        match front {
-            Some(Owed::Bind { id }) if *id != 0 => Some(*id),
+    /// The statements of ours that unanswered messages use.
+    pub(crate) fn used(&self) -> impl Iterator<Item = u64> + '_ {
+        self.owed.iter().filter_map(|owed| match *owed {
+            Owed::Bind { id } | Owed::DescribeStatement { id } => Some(id).filter(|&id| id != 0),
             _ => None,
-        }
+        })
+    }
+
+    /// Would an error about what is sent next be the first answer, so that it is no answer yet?
+    pub(crate) fn opens(&self) -> bool {
+        !self.begun && !self.expects_result()
     }
 
     /// The number of the last request whose end was sent on.
@@ -168,7 +172,7 @@ impl Pipeline {
             | Owed::Parse { .. }
             | Owed::ParseAnswered
             | Owed::Bind { .. }
-            | Owed::DescribeStatement
+            | Owed::DescribeStatement { .. }
             | Owed::DescribePortal
             | Owed::Execute
             | Owed::Close

@@ -180,7 +180,9 @@ impl Session {
             self.pipeline.push(Owed::DescribePortal);
             return Sent::Unchanged;
         }
-        let sent = match self.on_backend_as(describe.name, cx, backend) {
+        let known_as = self.on_backend_as(describe.name, cx, backend);
+        let id = known_as.id();
+        let sent = match known_as {
             BackendName::AsIs => Sent::Unchanged,
             BackendName::Other(id) => {
                 let name = id.map(backend_name);
@@ -190,7 +192,7 @@ impl Session {
                 Sent::Replaced
             }
         };
-        self.pipeline.push(Owed::DescribeStatement);
+        self.pipeline.push(Owed::DescribeStatement { id });
         sent
     }
 
@@ -239,11 +241,13 @@ impl Session {
 
     /// May a client's unnamed statement have a name on the backend, so that it is parsed and planned once? A read that
     /// can run again: should its result have changed its columns meanwhile, PostgreSQL refuses to run a
-    /// named statement, where an unnamed one would have been parsed anew.
+    /// named statement, where an unnamed one would have been parsed anew. So nothing that is sent before it may be
+    /// answered first, or it could not run again.
     fn may_name(&self, statement: &Statement, backend: &Backend) -> bool {
         statement.circumstances != Circumstances::Own
             && backend.side == Side::Replica
             && self.pipeline.is_held()
+            && self.pipeline.opens()
             && self.incoming.current.rerunnable
             && !self.route.last.reran
     }

@@ -190,8 +190,8 @@ impl Session {
             (Owed::Close, tag::CLOSE_COMPLETE) => (true, Advance::Show),
             (Owed::CloseHidden { .. }, tag::CLOSE_COMPLETE) => (true, Advance::Swallow),
             (Owed::Bind { .. }, tag::BIND_COMPLETE) => (true, Advance::Show),
-            (Owed::DescribeStatement, tag::PARAMETER_DESCRIPTION) => (false, Advance::Show),
-            (Owed::DescribeStatement | Owed::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => {
+            (Owed::DescribeStatement { .. }, tag::PARAMETER_DESCRIPTION) => (false, Advance::Show),
+            (Owed::DescribeStatement { .. } | Owed::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => {
                 (true, Advance::Show)
             }
             (Owed::Execute, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED) => {
@@ -288,7 +288,7 @@ impl Session {
             Owed::Query(_)
             | Owed::Hidden
             | Owed::Bind { .. }
-            | Owed::DescribeStatement
+            | Owed::DescribeStatement { .. }
             | Owed::DescribePortal
             | Owed::Execute
             | Owed::Close

@@ -58,7 +58,7 @@ impl Session {
                 (auto, true, Reason::RefusedByReplica)
             }
             // "cached plan must not change result type": of the statement's age, not of the replica.
-            SqlState::FEATURE_NOT_SUPPORTED if self.pipeline.binding().is_some() => {
+            SqlState::FEATURE_NOT_SUPPORTED if self.pipeline.used().next().is_some() => {
                 (rerunnable, false, Reason::RefusedByReplica)
             }
             SqlState::FEATURE_NOT_SUPPORTED => (auto && rerunnable, true, Reason::RefusedByReplica),
@@ -96,7 +96,7 @@ impl Session {
         for id in self.pipeline.prepared() {
             backend.known.on_unanswered(id);
         }
-        if let Some(id) = self.pipeline.binding() {
+        for id in self.pipeline.used() {
             backend.known.doubt(id);
         }
         backend.unnamed = None;
