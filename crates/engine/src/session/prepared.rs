@@ -232,7 +232,9 @@ impl Session {
 
     /// In which circumstances would the backend parse a text that is sent now?
     pub(super) fn circumstances(&self) -> Circumstances {
-        if self.settings.pending.is_empty() && !self.incoming.marks.has(Marks::SET_LOCAL) {
+        // What pins a session may be a setting that nobody has counted, or a table that hides another one.
+        let counted = self.pin.is_none() && self.settings.pending.is_empty();
+        if counted && !self.incoming.marks.has(Marks::SET_LOCAL) {
             Circumstances::Settings(self.settings.tracked.meaning())
         } else {
             Circumstances::Own
