@@ -4,6 +4,8 @@
 //! whose closing ends it.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 
 use tokio::task::JoinHandle;
 
@@ -13,14 +15,14 @@ pub(crate) fn task<F>(name: &'static str, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let running = tokio::spawn(future);
-    tokio::spawn(async move {
-        if let Err(error) = running.await
-            && error.is_panic()
-        {
+    let mut future = Box::pin(future);
+    // The panic's own message is printed by the panic hook; what panicked is not polled again.
+    tokio::spawn(std::future::poll_fn(move |cx| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|_| {
             tracing::error!(task = name, "a task of the control thread panicked: its work has stopped");
-        }
-    })
+            Poll::Ready(())
+        })
+    }))
 }
 
 /// Runs something that takes processor time or blocks, away from the control thread, and waits for it. `None`: it panicked.
@@ -42,4 +44,17 @@ where
     F: FnOnce() + Send + 'static,
 {
     std::thread::Builder::new().name(name).spawn(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_ends_that_task_and_nothing_else() {
+        let panics = task("test", async { panic!("on purpose") });
+        let goes_on = task("test", async {});
+        assert!(panics.await.is_ok(), "it was caught");
+        assert!(goes_on.await.is_ok());
+    }
 }
