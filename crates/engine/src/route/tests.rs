@@ -145,6 +145,14 @@ fn what_is_not_a_read_or_asks_for_the_primary_goes_there_and_says_why() {
 }
 
 #[test]
+fn a_read_only_name_asks_the_primary_for_what_is_on_one_node_only() {
+    for why in [Why::NodeLocal, Why::UnloggedTable, Why::TempTable] {
+        let request = Request { mode: RouteMode::ReadOnly, why, ..read() };
+        assert_eq!(go(&request, &view(&[Some(99_999)])), (Target::Primary(PRIMARY), "node_local"), "{why:?}");
+    }
+}
+
+#[test]
 fn a_proved_read_goes_to_a_fresh_replica() {
     let cases: &[Case] = &[
         ("plain", |_| (), "fresh_replica"),
@@ -234,6 +242,21 @@ fn what_was_acknowledged_at_the_very_instant_of_the_sample_is_proved() {
     assert_eq!(go(&request, &view(&[Some(95_000)])).0, Target::Replica(FIRST));
     request.watermark = Watermark::default();
     assert_eq!(go(&request, &view(&[Some(90_000)])).0, Target::Replica(FIRST));
+}
+
+#[test]
+fn what_was_acknowledged_a_nanosecond_later_is_not() {
+    let later = |ms| at(ms) + Duration::from_nanos(1);
+    let mut request = read();
+    request.watermark.wrote_at = Some(later(95_000));
+    assert_eq!(go(&request, &view(&[Some(95_000)])), (Target::Primary(PRIMARY), "own_write_not_replayed"));
+    request.watermark = Watermark::default();
+    request.watermark.read_from =
+        read_from(SECOND, 95_000).map(|read| ReadFrom { at: later(95_000), ..read });
+    assert_eq!(go(&request, &view(&[Some(95_000)])), (Target::Primary(PRIMARY), "would_go_back_in_time"));
+    request.watermark = Watermark::default();
+    request.max_staleness -= Duration::from_nanos(1);
+    assert_eq!(go(&request, &view(&[Some(90_000)])), (Target::Primary(PRIMARY), "too_stale"));
 }
 
 #[test]

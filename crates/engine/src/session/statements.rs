@@ -340,6 +340,8 @@ impl BackendName {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -369,5 +371,43 @@ mod tests {
             let (third, age) = all.intern(b"select 1", &[0, 0], other);
             assert!(third.id > second.id && age == Age::New);
         }
+    }
+
+    #[test]
+    fn a_text_with_other_parameter_types_is_another_statement() {
+        let mut all = Statements::new((WorkerId(0), 1));
+        let here = Circumstances::Settings(1);
+        let types: [&[u8]; 4] = [&[0, 0], &[0, 1, 0, 0, 0, 0], &[0, 1, 0, 0, 0, 23], &[0, 1, 0, 0, 0, 25]];
+        let ids = types.map(|types| all.intern(b"select $1", types, here).0.id);
+        assert_eq!(ids.into_iter().collect::<BTreeSet<_>>().len(), types.len());
+        assert_eq!(types.map(|types| all.intern(b"select $1", types, here).0.id), ids);
+    }
+
+    #[test]
+    fn no_two_workers_give_the_same_number() {
+        let mut given = BTreeSet::new();
+        for worker in 0..3 {
+            let mut all = Statements::new((WorkerId(worker), 3));
+            for _ in 0..50 {
+                assert!(given.insert(all.own(b"select 1", &[0, 0]).id));
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_backend_loses_the_statement_used_longest_ago_whose_parse_is_answered() {
+        let mut known = Known::default();
+        let last = KNOWN_MAX as u64 - 1;
+        for id in 0..=last {
+            assert_eq!(known.prepare(id, 1), Preparation::Parse);
+        }
+        for id in 1..=last {
+            known.on_parsed(id);
+        }
+        assert_eq!(known.prepare(1, 2), Preparation::Ready);
+        // 0 is the oldest, but its Parse is still on the way; 1 has just been used.
+        assert_eq!(known.prepare(last + 1, 2), Preparation::CloseThenParse(2));
+        assert_eq!(known.len(), KNOWN_MAX);
+        assert!(known.has(0, 1) && known.has(1, 2) && !known.has(2, 2));
     }
 }
