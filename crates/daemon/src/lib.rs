@@ -7,7 +7,7 @@
 //!
 //! Nothing here decides where a statement goes, who gets a backend or who is primary: `engine` does.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod admin;
 mod cancel;

@@ -2,7 +2,6 @@
 
 use super::finding::Finding;
 use super::source::Source;
-use super::tables::{UNSAFE_CRATE, UNSAFE_FILE};
 
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     module_docs(source).into_iter().chain(unsafe_promise(source)).chain(unsafe_code(source)).collect()
@@ -28,30 +27,22 @@ fn unsafe_promise(source: &Source) -> Option<Finding> {
     if !is_crate_root(&source.path) {
         return None;
     }
-    let level = if source.path.starts_with(UNSAFE_CRATE) { "deny" } else { "forbid" };
-    let promise = format!("#![{level}(unsafe_code)]");
-    (!source.code.contains(&promise)).then(|| {
+    let promise = "#![forbid(unsafe_code)]";
+    (!source.code.contains(promise)).then(|| {
         let why = "memory safety is the compiler's promise here";
         Finding::new((&source.path, 1), format!("no `{promise}`"), why, "add it below the crate's docs")
     })
 }
 
 fn unsafe_code(source: &Source) -> Vec<Finding> {
-    if source.path == UNSAFE_FILE {
-        return Vec::new();
-    }
     let hits = source
         .find("unsafe")
         .chain(source.find("allow(unsafe_code)"))
         .chain(source.find("expect(unsafe_code)"));
     hits.map(|at| {
-        let why = "unsafe code stands in one file, where it is read with care";
-        Finding::new(
-            (&source.path, source.line_of(at)),
-            "`unsafe`",
-            why,
-            format!("put it behind a safe function in {UNSAFE_FILE}"),
-        )
+        let why = "memory safety is the compiler's promise here";
+        let instead = "use what the standard library or a dependency offers safely (rustix)";
+        Finding::new((&source.path, source.line_of(at)), "`unsafe`", why, instead)
     })
     .collect()
 }
@@ -78,16 +69,18 @@ mod tests {
     }
 
     #[test]
-    fn every_crate_forbids_unsafe_code_and_the_shell_denies_it() {
+    fn every_crate_forbids_unsafe_code() {
         assert!(whats("crates/sql/src/lib.rs", "//! Map.\n#![forbid(unsafe_code)]\n").is_empty());
-        assert!(whats("crates/daemon/src/lib.rs", "//! Map.\n#![deny(unsafe_code)]\n").is_empty());
         assert_eq!(whats("crates/sql/src/lib.rs", "//! Map.\n"), ["no `#![forbid(unsafe_code)]`"]);
+        assert_eq!(
+            whats("crates/daemon/src/lib.rs", "//! Map.\n#![deny(unsafe_code)]\n"),
+            ["no `#![forbid(unsafe_code)]`"]
+        );
     }
 
     #[test]
-    fn unsafe_stands_in_one_file() {
+    fn unsafe_stands_nowhere() {
         let text = "//! Docs, unsafe in prose.\nfn f() { unsafe { g() } }";
         assert_eq!(whats("crates/daemon/src/client.rs", text), ["`unsafe`"]);
-        assert!(whats("crates/daemon/src/sys.rs", text).is_empty());
     }
 }

@@ -265,7 +265,3 @@ pub(crate) const BANS: &[Ban] = &[
 
 /// Beginnings of comment words that mark unfinished work.
 pub(crate) const UNFINISHED_MARKS: &[&str] = &["TODO", "FIXME", "XXX"];
-
-/// The one crate with a file that may contain `unsafe`, and that file.
-pub(crate) const UNSAFE_CRATE: &str = "crates/daemon/";
-pub(crate) const UNSAFE_FILE: &str = "crates/daemon/src/sys.rs";
