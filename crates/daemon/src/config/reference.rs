@@ -38,14 +38,16 @@ and the environment by flags. Every key is optional but a cluster's `name` and `
 errors, all of them reported together with line and column (`highwater check`). A changed file is applied by SIGHUP or
 `RELOAD`; a file with mistakes changes nothing.
 
-Durations are written as `\"10s\"`, `\"500ms\"`, `\"2min\"`, `\"1h\"` or `\"1d\"`, or as a number of seconds. A file that holds a
-secret must not be readable by others than its owner and group, nor writable by its group (mode 0640 or less).
+Durations are written as `\"10s\"`, `\"500ms\"`, `\"2min\"`, `\"1h\"` or `\"1d\"`, or as a number of seconds; sizes as `\"64kB\"`, `\"256MB\"`
+or `\"1GB\"` (powers of 1024), or as a number of bytes. A file that holds a secret must not be readable by others than its owner
+and group, nor writable by its group (mode 0640 or less).
 ";
 
 const ENVIRONMENT: &str = "\
 `HIGHWATER_PRIMARY` is the connection string of the primary and `HIGHWATER_REPLICA` those of replicas, separated by commas;
 they take the place of the only cluster's nodes, and their user and password become the monitor's and a `[[user]]`.
-Lists are separated by commas. `HIGHWATER_MONITOR__…` holds for every cluster.
+Lists are separated by commas. `HIGHWATER_MONITOR__…` holds for every cluster. Another variable that begins with `HIGHWATER_` is a mistake if
+it has `__` in it or is nearly one of these; the rest are left alone, since Kubernetes makes some for a service of that name.
 ";
 
 fn heading(section: Section) -> String {

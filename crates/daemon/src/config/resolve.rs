@@ -58,7 +58,7 @@ pub(super) fn resolve(
     }
     let connect = resolver.connect(&pool);
     let log = resolver.log();
-    let shown = shown(top);
+    let shown = shown(top, workers);
     Settings {
         listen,
         http,

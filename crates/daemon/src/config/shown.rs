@@ -23,9 +23,12 @@ pub struct ShownSetting {
 /// Keys that are looked at only when the router starts.
 const NEED_RESTART: [&str; 5] = ["listen", "http", "workers", "level", "format"];
 
-/// All of them, in the order of the table of keys.
-pub(super) fn shown(top: &Table) -> Vec<ShownSetting> {
+/// All of them, in the order of the table of keys. `workers` is the number in force, which the machine tells when nothing is written.
+pub(super) fn shown(top: &Table, workers: u16) -> Vec<ShownSetting> {
     let mut all = of_section(top, "");
+    for setting in all.iter_mut().filter(|setting| setting.key == "workers") {
+        setting.value = workers.to_string();
+    }
     for (section, title) in Section::SINGLE {
         let empty = Table::empty(section, Place::Nowhere);
         let table = top.tables(title).first().unwrap_or(&empty);

@@ -35,6 +35,24 @@ fn load_str(text: &str, pairs: &[(&str, &str)]) -> Result<Settings, Mistakes> {
     load_text("t.toml", text, env(pairs), &Overrides::default())
 }
 
+fn shown(settings: &Settings, key: &str) -> String {
+    settings.shown.iter().find(|setting| setting.key == key).expect("it is shown").value.clone()
+}
+
+#[test]
+fn there_are_as_many_workers_as_said_or_else_one_for_each_core_up_to_four() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let unasked = load_str(SMALL, &[]).unwrap();
+    assert_eq!(usize::from(unasked.workers), cores.min(4));
+    let asked = load_str(&format!("workers = 7\n{SMALL}"), &[]).unwrap();
+    assert_eq!(asked.workers, 7);
+    let overruled = load_str(&format!("workers = 7\n{SMALL}"), &[("HIGHWATER_WORKERS", "64")]).unwrap();
+    assert_eq!(overruled.workers, 64);
+    for settings in [unasked, asked, overruled] {
+        assert_eq!(shown(&settings, "workers"), settings.workers.to_string());
+    }
+}
+
 /// Every line must be among the mistakes, and there must be no others.
 fn check_mistakes(text: &str, pairs: &[(&str, &str)], expected: &[&str]) {
     let mistakes = load_str(text, pairs).expect_err(text).to_string();
@@ -254,7 +272,7 @@ fn the_reference_page_and_the_schema_are_in_step_with_the_table() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     for (name, text) in [("config.md", reference()), ("config.schema.json", json_schema() + "\n")] {
         let path = docs.join(name);
-        if option_env!("UPDATE_DOCS").is_some() || update_asked() {
+        if update_asked() {
             std::fs::create_dir_all(&docs).unwrap();
             std::fs::write(&path, &text).unwrap();
         }
