@@ -17,8 +17,8 @@ const NOT_INSTALLED: u8 = 3;
 /// The file.
 #[derive(Serialize, Deserialize)]
 struct Counts {
-    /// Counts of another compiler are not comparable.
-    compiler: String,
+    /// Compiler and processor; counts of another one are not comparable.
+    made_by: String,
     /// Instructions of each step, once.
     instructions: BTreeMap<String, u64>,
 }
@@ -48,7 +48,7 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<ExitCode> {
     if let Some(name) = known.instructions.keys().find(|name| STEPS.iter().all(|step| step.name != *name)) {
         bail!("{} has '{name}', which is no step: what it counted is not watched any more", file.display());
     }
-    let compiler = compiler();
+    let made_by = made_by();
     let mut changed = 0;
     for Step { name, .. } in STEPS {
         let now = count(name)?;
@@ -71,10 +71,10 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<ExitCode> {
         "cargo run --release -p steps -- update {}",
         file.strip_prefix(std::env::current_dir()?).unwrap_or(file).display()
     );
-    if known.compiler != compiler {
+    if known.made_by != made_by {
         say(&format!(
-            "steps: {changed} differ by more than {TOLERANCE} %, but the file is of {}, this is {compiler}: not judged. To renew it: {update}",
-            known.compiler
+            "steps: {changed} differ by more than {TOLERANCE} %, but the file is of {}, this is {made_by}: not judged. To renew it: {update}",
+            known.made_by
         ));
         return Ok(ExitCode::SUCCESS);
     }
@@ -97,18 +97,27 @@ pub(crate) fn update(file: &Path) -> anyhow::Result<()> {
         say(&format!("{name:<32} {now:>9} instructions"));
         instructions.insert((*name).to_owned(), now);
     }
-    let counts = Counts { compiler: compiler(), instructions };
+    let counts = Counts { made_by: made_by(), instructions };
     let text = serde_json::to_string_pretty(&counts)? + "\n";
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The compiler that is in use, and has just made this program if cargo runs it.
-fn compiler() -> String {
+/// The compiler that is in use, and has just made this program if cargo runs it; and the processor, by which the C
+/// library chooses how to copy and compare.
+fn made_by() -> String {
     let output = Command::new("rustc").arg("--version").output();
-    output.map_or_else(
-        |_| "unknown".to_owned(),
+    let compiler = output.map_or_else(
+        |_| "an unknown compiler".to_owned(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
+    );
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    format!("{compiler} on {}", processor(&cpuinfo).unwrap_or("an unknown processor"))
+}
+
+/// The model that `/proc/cpuinfo` names first.
+fn processor(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim())
 }
 
 fn judge(before: u64, now: u64) -> Verdict {
@@ -160,6 +169,12 @@ mod tests {
         let text = "==7== Events    : Ir\n==7== Collected : 12345678\n==7== \n";
         assert_eq!(parse(text), Some(12_345_678));
         assert_eq!(parse("==7== nothing"), None);
+    }
+
+    #[test]
+    fn the_processor_is_named() {
+        assert_eq!(processor("processor\t: 0\nmodel name\t: A B\nmodel name\t: C\n"), Some("A B"));
+        assert_eq!(processor(""), None);
     }
 
     #[test]
