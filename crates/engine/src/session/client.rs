@@ -311,8 +311,11 @@ impl Session {
                 | tag::DESCRIBE
                 | tag::CLOSE
         );
-        if !starts || self.incoming.marks.has(Marks::BATCH_OPEN) {
+        if !starts {
             return None;
+        }
+        if self.incoming.marks.has(Marks::BATCH_OPEN) {
+            return self.wait_for_name(input, header).map(Progress::Stop);
         }
         let looks =
             matches!(header.tag, tag::QUERY | tag::PARSE) || self.pin.is_some() || self.names.has_unsaid();

@@ -182,6 +182,12 @@ impl Names {
         self.unsaid.iter().any(|u| u.batch != batch && *u.name == *name)
     }
 
+    /// Is the last change of this name one of an earlier batch, and unanswered?
+    pub(super) fn is_left_open(&self, name: &[u8], batch: u64) -> bool {
+        let last = self.unsaid.iter().rfind(|u| *u.name == *name);
+        last.is_some_and(|u| u.batch != batch)
+    }
+
     /// Is any answer still to be said?
     pub(super) fn has_unsaid(&self) -> bool {
         !self.unsaid.is_empty()

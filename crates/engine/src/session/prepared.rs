@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sql::{Class, Detail, Verdict, Why};
 use wire::encode;
-use wire::frame::tag::client as tag;
+use wire::frame::{Header, tag::client as tag};
 use wire::frontend::{Bind, Close, Describe, DescribeKind, Parse};
 use wire::status::TransactionStatus;
 
@@ -14,7 +14,7 @@ use super::backend::Backend;
 use super::forward::{REFUSAL, Sent};
 use super::owed::Owed;
 use super::statements::{Age, Circumstances, PREFIX, Preparation, Prepared, Statement, backend_name};
-use super::{Block, Context, Event, Marks, Session, Side};
+use super::{Block, Context, Event, Marks, Session, Side, Want};
 
 /// A name no backend has: binding to it makes PostgreSQL say that the statement does not exist.
 const NO_SUCH: &[u8] = b"hw_none";
@@ -86,6 +86,28 @@ impl Session {
             }
         }
         Sent::Replaced
+    }
+
+    /// In the middle of a batch: does this message use a name about which an earlier batch decides, which is not answered
+    /// yet? What a batch uses up to its first Flush is known before it goes on; this is for what comes behind.
+    pub(super) fn wait_for_name(&self, input: &[u8], header: Header) -> Option<Want> {
+        let undecided = self.names.has_unsaid() && self.pipeline.requests().next().is_some();
+        if !undecided || self.incoming.marks.has(Marks::COPYING) {
+            return None;
+        }
+        let needed = if header.tag == tag::BIND { Self::looked_at(header.total) } else { header.total };
+        let Some(message) = input.get(..needed) else { return Some(Want::Input) };
+        let name = match header.tag {
+            // The unnamed one is replaced, whatever it was.
+            tag::PARSE => Parse::parse(message).ok().map(|parse| parse.name).filter(|name| !name.is_empty()),
+            tag::BIND => bind_names(message).map(|(_, name, _)| name),
+            tag::DESCRIBE => {
+                let describe = Describe::parse(message).ok();
+                describe.filter(|d| d.kind == DescribeKind::Statement).map(|d| d.name)
+            }
+            _ => None,
+        };
+        name.filter(|name| self.names.is_left_open(name, self.pipeline.batch)).map(|_| Want::Answers)
     }
 
     /// Could the block be an aborted one when what goes on now gets there? Then PostgreSQL refuses a Parse.

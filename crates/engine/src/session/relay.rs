@@ -137,8 +137,11 @@ impl Session {
         match header.tag {
             tag::COMMAND_COMPLETE => self.note_command(message, backend),
             tag::COPY_IN => {
-                let input = self.pipeline.on_copy_in();
-                self.on_copy_in(front, input);
+                let copy = self.pipeline.on_copy_in();
+                self.on_copy_in(front, copy);
+                cx.to_client.forward(input, at, at + n);
+                // What waits for a ReadyForQuery will not see it before the end of the data.
+                return Some(Want::Answers);
             }
             _ => {}
         }

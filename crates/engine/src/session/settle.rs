@@ -56,7 +56,8 @@ impl Session {
         // No message of the backend's may come any more to say it with.
         self.say_answered(cx);
         if !self.pipeline.is_empty() {
-            return None;
+            // The rest of an open batch may have waited for what this request has made of a name.
+            return self.incoming.marks.has(Marks::BATCH_OPEN).then_some(Want::Answers);
         }
         self.pipeline.settle_part();
         self.incoming.marks.clear(Marks::BARRIER);
