@@ -255,6 +255,7 @@ impl Session {
         self.route.last.side = Some(side);
         self.incoming.budget = budget;
         self.settings.strings = Some(backend.strings);
+        self.note_suspect(self.incoming.current.shape, cx);
         cx.shared.balance.lent(backend.node);
         self.bring_into_line(backend, cx);
         self.send_deferred(cx);
@@ -335,6 +336,7 @@ impl Session {
                 return Some(Progress::Stop(Want::Answers));
             }
             self.note_pin(survey.effects);
+            self.note_suspect(survey.shape, cx);
         }
         let Lease::Held { decision, .. } = self.lease else { return None };
         let reason = if self.pin.is_some() { Reason::Pinned } else { Reason::OpenTransaction };
@@ -375,8 +377,18 @@ impl Session {
         }
         let reason = if side == Side::Primary { Reason::PipelineFollows } else { decision.reason };
         self.begin(&survey, Decision { reason, ..decision }, cx);
+        self.note_suspect(survey.shape, cx);
         self.incoming.budget = survey.bytes;
         None
+    }
+
+    /// What a replica has refused as a write counts as one on the primary, whatever its text says: a function that is
+    /// declared STABLE and writes all the same.
+    fn note_suspect(&mut self, shape: u64, cx: &Context<'_>) {
+        if matches!(self.lease, Lease::Held { side: Side::Primary, .. }) && cx.shared.learned.contains(shape)
+        {
+            self.incoming.marks.set(Marks::WROTE);
+        }
     }
 
     /// Remembers that the session will be tied to its backend by statements with these effects, all that go on together.
