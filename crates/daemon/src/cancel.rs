@@ -1,7 +1,7 @@
 //! Cancel keys of clients, and the way of a CancelRequest to the node and back.
 //!
 //! A request names a client, never a backend: which backend works for that client at this moment only its worker
-//! knows, and the backend is lent to nobody else until the cancel leg is over (I-5).
+//! knows, and the backend is lent to nobody else until the cancel leg is over.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

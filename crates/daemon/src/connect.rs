@@ -1,7 +1,7 @@
 //! Connects and logs in to nodes for the workers, and asks each new backend which run of which server it is.
 //!
 //! What comes out is idle and in step. What a node says before it has proved who it is goes to the log, escaped, and
-//! never to a client (S-5). Which node to connect to, and whether to try again, is decided by the engine.
+//! never to a client. Which node to connect to, and whether to try again, is decided by the engine.
 
 mod login;
 mod pace;

@@ -1,8 +1,8 @@
 //! A client's login: from the first byte to the first ReadyForQuery, on any stream.
 //!
 //! One message is read at a time and nothing ahead, each only in the state that allows it: the code's order is the
-//! state machine (S-2). User and database are fixed by the one StartupMessage there can be. Whether a database or user
-//! exists is not said before the client has proved who it is (S-6). Who may enter, and what a database reports, is
+//! state machine. User and database are fixed by the one StartupMessage there can be. Whether a database or user
+//! exists is not said before the client has proved who it is. Who may enter, and what a database reports, is
 //! asked of the [`House`].
 
 mod encoding;
@@ -33,7 +33,7 @@ use crate::world::Database;
 /// Names of the admin console.
 pub(crate) const ADMIN_DATABASES: [&str; 2] = ["highwater", "pgbouncer"];
 
-/// Encryption may be asked for once in each of its two kinds (S-19).
+/// Encryption may be asked for once in each of its two kinds.
 const ENCRYPTION_REQUESTS_MAX: usize = 2;
 
 /// Longest message of an exchange, in bytes: the mechanism's name and 1 KiB for it.

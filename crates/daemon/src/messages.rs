@@ -1,5 +1,5 @@
 //! One message at a time from an async stream, and not a byte more: after the login the bare socket goes to a worker,
-//! and whatever had been read ahead would be lost, or worse, be taken for somebody else's (S-4).
+//! and whatever had been read ahead would be lost, or worse, be taken for somebody else's.
 
 use std::io;
 

@@ -104,7 +104,7 @@ impl Users {
     }
 
     /// Begins to verify a client. Somebody unknown, or known without a secret, goes through the same exchange and
-    /// fails at its end, so that names can't be probed (S-16).
+    /// fails at its end, so that names can't be probed.
     pub(crate) fn exchange(&self, user: &str) -> ServerExchange {
         match self.entries.get(user).and_then(|entry| entry.verifier.clone()) {
             Some(verifier) => ServerExchange::new(verifier),

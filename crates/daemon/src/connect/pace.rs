@@ -1,7 +1,7 @@
 //! How often a node is connected to after failures, and how often a refused user is tried again.
 //!
 //! A node that comes back must not meet a storm (at most 10 attempts a second), and a wrong password must not lock an
-//! account (one attempt per back-off step, S-18). A connect that works is never held back.
+//! account (one attempt per back-off step). A connect that works is never held back.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
