@@ -223,6 +223,8 @@ impl Pool {
         };
         let mark = Mark { home: to, born: mark.born, round: self.rounds[to.index()] };
         self.keep_or_close(slot, mark, by);
+        // If it was of no more use, another idle one may be for whom it was to serve.
+        self.hand_over_idle(by);
         self.connect_more(by);
     }
 

@@ -106,6 +106,25 @@ fn a_backend_that_dies_before_it_is_handed_over_is_not_handed_over() {
 }
 
 #[test]
+fn a_backend_that_arrives_too_old_is_replaced_by_an_idle_one_for_the_one_who_waits() {
+    let mut pool = Pool::new(settings(2), 2);
+    for (slot, born) in [(0, at(0)), (1, at(300_000))] {
+        assert_eq!(pool.check_out(born, A, WaiterId(slot.into())), CheckOut::Queued);
+        assert_eq!(all_of(&mut pool, A), [Action::Connect { slot: SlotId(slot), home: A }]);
+        pool.on_connected(born, A, SlotId(slot));
+        assert_eq!(all_of(&mut pool, A), [grant(slot.into(), slot)]);
+    }
+    pool.give_back(at(599_998), A, SlotId(0), Condition::Clean);
+    assert_eq!(pool.check_out(at(599_999), B, WaiterId(9)), CheckOut::Queued);
+    assert_eq!(all_of(&mut pool, A), [hand_over(0, B)]);
+    pool.give_back(at(599_999), A, SlotId(1), Condition::Clean);
+    assert_eq!(all_of(&mut pool, A), []);
+    pool.on_arrived(at(600_000), B, SlotId(0));
+    assert_eq!(pool.next_action(A), Some(hand_over(1, B)));
+    pool.check_invariants();
+}
+
+#[test]
 fn one_who_leaves_while_a_backend_is_on_its_way_leaves_it_to_the_next() {
     let mut pool = idle_at_a(settings(1), 1);
     assert_eq!(pool.check_out(at(1), B, WaiterId(9)), CheckOut::Queued);
