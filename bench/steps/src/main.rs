@@ -31,7 +31,8 @@ enum Command {
         /// How often
         times: u32,
     },
-    /// Count and compare with the file; exit status 1 if a step is out of its limits, 3 without valgrind
+    /// Count and compare with the file; exit status 1 if a step is out of its limits, 3 without valgrind, 4 if steps differ
+    /// and the file was made by another compiler or on another processor
     Check {
         /// The counts in force
         file: PathBuf,
