@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use engine::pool::{Action, CheckOut, Condition, Fault, Pool, SlotId, WaiterId, WorkerId};
+use engine::pool::{Abandoned, Action, CheckOut, Condition, Fault, Pool, SlotId, WaiterId, WorkerId};
 use engine::session::Side;
 use engine::time::Instant;
 use engine::view::{Health, NodeId};
@@ -15,6 +15,7 @@ use crate::world::Database;
 
 use super::Worker;
 use super::backend::{BackendConn, Use};
+use super::client::ClientConn;
 
 /// A worker's part in one pool.
 pub(super) struct PoolEntry {
@@ -456,13 +457,10 @@ impl Worker {
     pub(super) fn recheck_pools(&mut self, now: Instant) {
         for pool in self.pools.ids() {
             let entry = self.pools.known(pool);
-            let up = entry
-                .shared
-                .cluster
-                .view
-                .load()
-                .node(entry.shared.node)
-                .is_some_and(|n| n.health == Health::Up);
+            let view = entry.shared.cluster.view.load();
+            let health = view.node(entry.shared.node).map_or(Health::Down, |n| n.health);
+            let lost_replica = health == Health::Down && view.primary != Some(entry.shared.node);
+            drop(view);
             let places: Vec<usize> = entry.places.all().collect();
             let idle = |place: &usize| self.backends.get(*place).is_some_and(|b| b.used == Use::Idle);
             let stale = places.iter().any(|place| idle(place) && !self.is_proved(*place));
@@ -470,10 +468,31 @@ impl Worker {
                 if stale {
                     machine.recycle(me);
                 }
-                if up && machine.counts().waiting > 0 {
+                if health == Health::Up && machine.counts().waiting > 0 {
                     machine.retry_now(now, me);
                 }
             });
+            if lost_replica {
+                self.leave_queue(pool, now);
+            }
+        }
+    }
+
+    /// Whoever waits for this replica, which is gone, is sent elsewhere. What is lent there may never come back: a host
+    /// that is frozen does not even end its connections.
+    fn leave_queue(&mut self, pool: PoolId, now: Instant) {
+        let here =
+            |client: &ClientConn| client.pool == Some(pool) && client.session.waiting_since().is_some();
+        let waiting: Vec<(usize, WaiterId)> =
+            self.clients.iter().filter(|(_, c)| here(c)).map(|(i, c)| (i, c.waiter(i))).collect();
+        for (index, waiter) in waiting {
+            let left = self.call_pool(pool, now, |machine, me| machine.abandon(me, waiter));
+            if left == Abandoned::WasQueued
+                && let Some(client) = self.clients.get_mut(index)
+            {
+                client.pool = None;
+                self.hold(index);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::harness::process::Signal;
-use crate::harness::raw::{Raw, bind, execute, parse, sqlstates, sync, tags, values};
+use crate::harness::raw::{Raw, bind, execute, parse, query, sqlstates, sync, tags, values};
 use crate::harness::router::{Router, write_private};
 use crate::harness::template::APP_PASSWORD;
 use crate::harness::{Cluster, Fixture, Settings, direct, wait_for};
@@ -95,6 +95,31 @@ async fn a_backend_goes_to_the_worker_where_a_client_waits_with_the_right_statem
     assert!(begin.elapsed() < Duration::from_secs(20), "nobody waits beside an idle backend");
     let handed_over = handed_over(router) - before;
     assert!(handed_over >= 25, "{handed_over} of 100 times the backend was at the other worker");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_replica_that_freezes_is_served_by_the_primary() {
+    let Some(fixture) = start(1).await else { return };
+    let mut clients = [(); 3].map(|()| fixture.raw());
+    for raw in &mut clients {
+        wait_for("reads to reach the replica", Duration::from_secs(30), async || {
+            raw.query("SELECT 1");
+            raw.route().0 == "replica"
+        })
+        .await;
+    }
+    fixture.cluster.replica().pause();
+    for raw in &mut clients {
+        raw.send(&query("SELECT 2"));
+    }
+    // One of them has the only backend, which is silent; the others are behind it.
+    let answered = |raw: &mut Raw| {
+        raw.patience(Duration::from_secs(10));
+        matches!(raw.try_receive(), Ok(Some(_)))
+    };
+    let answered = clients.iter_mut().map(answered).filter(|answered| *answered).count();
+    fixture.cluster.replica().resume();
+    assert!(answered >= 2, "{answered} of three are answered while the replica is frozen");
 }
 
 #[tokio::test]
