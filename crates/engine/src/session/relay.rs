@@ -264,7 +264,12 @@ impl Session {
             Some(Owed::Query(_)) | None => {}
             Some(_) => {
                 // "cached plan must not change result type": its statements are out of date.
-                backend.spent |= code == Some(SqlState::FEATURE_NOT_SUPPORTED);
+                if code == Some(SqlState::FEATURE_NOT_SUPPORTED) {
+                    backend.spent = true;
+                    if let Some(id) = self.pipeline.used().next() {
+                        cx.shared.statements.retire(id);
+                    }
+                }
                 self.fail_batch(backend);
             }
         }

@@ -126,6 +126,12 @@ impl Statements {
         self.make(text, types, Circumstances::Own)
     }
 
+    /// The plan of this statement is out of date on some backend: who prepares its text from now on gets another one.
+    pub(crate) fn retire(&mut self, id: u64) {
+        let retired = self.by_hash.extract_if(|_, statement| statement.id == id);
+        self.text_bytes -= retired.map(|(_, statement)| statement.text.len()).sum::<usize>();
+    }
+
     fn make(&mut self, text: &[u8], types: &[u8], circumstances: Circumstances) -> Arc<Statement> {
         let id = self.next_id;
         self.next_id += self.step;
