@@ -27,7 +27,7 @@ pub(crate) enum Session {
 /// Runs this program again in a session of its own, unless it is in one: the generator must not share its processor time with a build
 /// that was started from the same terminal.
 pub(crate) fn in_own_session() -> anyhow::Result<Session> {
-    if rustix::process::getsid(None)? == rustix::process::getpid() {
+    if leads_session(&fs::read_to_string("/proc/self/stat")?, std::process::id()) {
         return Ok(Session::Own);
     }
     let mut command = Command::new("setpriv");
@@ -38,6 +38,13 @@ pub(crate) fn in_own_session() -> anyhow::Result<Session> {
     let status = command.status().context("cannot start setpriv and setsid (apt-get install util-linux)")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(Session::Child(code.map_or(ExitCode::FAILURE, ExitCode::from)))
+}
+
+/// Is this the stat line of a process (proc(5)) that leads its session? The session is zero when its leader is outside the
+/// process's namespace.
+fn leads_session(stat: &str, pid: u32) -> bool {
+    let session = stat.rsplit(") ").next().unwrap_or_default().split_ascii_whitespace().nth(3);
+    session.and_then(|session| session.parse::<u32>().ok()) == Some(pid)
 }
 
 /// As whom processes run.
@@ -258,6 +265,13 @@ fn family(pid: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_leads_a_session_is_read_from_its_stat() {
+        assert!(leads_session("7 (a) b) S 1 7 7 0 -1", 7));
+        assert!(!leads_session("7 (a) S 1 7 3 0 -1", 7));
+        assert!(!leads_session("7 (a) S 1 7 0 0 -1", 7));
+    }
 
     #[test]
     fn the_time_of_other_threads_is_counted() {
