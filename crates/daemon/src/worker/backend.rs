@@ -11,7 +11,6 @@ use wire::frame;
 
 use crate::mail::{BackendKey, Notice, PoolId, ReadyBackend, ToControl};
 
-use super::client::Loss;
 use super::io::{Received, Socket};
 use super::{UNSENT_BYTES_MAX, Worker};
 
@@ -276,7 +275,7 @@ impl Worker {
             .control
             .try_send(ToControl::Noticed { node: backend.state.node, what: Notice::ConnectionLost });
         match used {
-            Use::Lent(index) => self.lose_backend(index, Loss::Connection),
+            Use::Lent(index) => self.lose_backend(index),
             Use::Kept(index) => {
                 if let Some(client) = self.clients.get_mut(index) {
                     client.forget_kept(place);

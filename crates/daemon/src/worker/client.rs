@@ -53,13 +53,6 @@ pub(super) struct ClientInfo {
     guard: ClientGuard,
 }
 
-/// How a backend was lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Loss {
-    /// Its connection ended.
-    Connection,
-}
-
 /// What the requests of one event are judged by: read once, after the event's bytes had arrived, so that what they
 /// acknowledge lies before `now`.
 struct Sight {
@@ -400,7 +393,7 @@ impl Worker {
     }
 
     /// The client's backend is gone.
-    pub(super) fn lose_backend(&mut self, index: usize, _how: Loss) {
+    pub(super) fn lose_backend(&mut self, index: usize) {
         let Some(place) = self.clients.get(index).and_then(|c| c.backend) else { return };
         let want = {
             let (clients, backends) = (&mut self.clients, &mut self.backends);

@@ -460,6 +460,8 @@ impl Worker {
             let view = entry.shared.cluster.view.load();
             let health = view.node(entry.shared.node).map_or(Health::Down, |n| n.health);
             let lost_replica = health == Health::Down && view.primary != Some(entry.shared.node);
+            let primary = view.primary.and_then(|primary| view.node(primary));
+            let elsewhere = primary.is_some_and(|primary| primary.health == Health::Up);
             drop(view);
             let places: Vec<usize> = entry.places.all().collect();
             let idle = |place: &usize| self.backends.get(*place).is_some_and(|b| b.used == Use::Idle);
@@ -474,6 +476,22 @@ impl Worker {
             });
             if lost_replica {
                 self.leave_queue(pool, now);
+            }
+            if lost_replica && elsewhere {
+                self.move_reads(&places);
+            }
+        }
+    }
+
+    /// What runs on these backends of a replica that is gone, and could run elsewhere, does: a host that is frozen may
+    /// never answer, nor end the connection.
+    fn move_reads(&mut self, places: &[usize]) {
+        for &place in places {
+            let Some(backend) = self.backends.get_mut(place) else { continue };
+            let Use::Lent(index) = backend.used else { continue };
+            if self.clients.get(index).is_some_and(|client| client.session.may_move(&backend.state)) {
+                backend.state.spent = true;
+                self.lose_backend(index);
             }
         }
     }

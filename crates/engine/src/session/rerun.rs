@@ -133,6 +133,18 @@ impl Session {
         held
     }
 
+    /// Could what runs on this backend run elsewhere, without the client noticing?
+    pub fn may_move(&self, backend: &Backend) -> bool {
+        backend.side == Side::Replica
+            && self.pin.is_none()
+            && !self.is_inside_answer()
+            && !self.pipeline.begun
+            && self.pipeline.is_held()
+            && !self.pipeline.is_empty()
+            && self.pipeline.requests().all(|r| r.rerunnable)
+            && self.incoming.current.rerunnable
+    }
+
     /// The held backend is gone, without having been asked to go.
     pub fn on_backend_lost(&mut self, cx: &mut Context<'_>, backend: &Backend) -> Want {
         if self.is_inside_answer() {
@@ -142,13 +154,7 @@ impl Session {
             let message = format!("the node was lost, and with it {} of this session", pin.what);
             return self.end_fatally(SqlState::ADMIN_SHUTDOWN, &message, cx);
         }
-        let again = backend.side == Side::Replica
-            && !self.pipeline.begun
-            && self.pipeline.is_held()
-            && !self.pipeline.is_empty()
-            && self.pipeline.requests().all(|r| r.rerunnable)
-            && self.incoming.current.rerunnable;
-        if again {
+        if self.may_move(backend) {
             self.take_back(Reason::ReplicaFailed, cx);
             return Want::Rerun { in_step: false };
         }
