@@ -29,11 +29,12 @@ async fn most_backends(node: tokio_postgres::Client, mut running: impl FnMut() -
     let asked =
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND backend_type = 'client backend'";
     let mut most = 0;
-    while running() {
+    wait_for("the end of what is watched", Duration::from_secs(120), async || {
         let now: i64 = node.query_one(asked, &[]).await.unwrap().get(0);
         most = most.max(now);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        !running()
+    })
+    .await;
     most
 }
 
