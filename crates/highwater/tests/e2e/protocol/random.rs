@@ -132,6 +132,18 @@ impl Manners {
     }
 }
 
+fn perhaps_flush(dice: &mut Dice, piece: &mut Piece) {
+    if dice.below(8) == 0 {
+        piece.bytes.extend(flush());
+        piece.words += "\n  Flush";
+    }
+}
+
+fn end_batch(piece: &mut Piece) {
+    piece.bytes.extend(sync());
+    piece.words += "\n  Sync";
+}
+
 /// Whole statements up to a Sync.
 fn driver_batch(dice: &mut Dice, piece: &mut Piece) {
     for _ in 0..=dice.below(3) {
@@ -139,13 +151,9 @@ fn driver_batch(dice: &mut Dice, piece: &mut Piece) {
         let (bytes, words) = whole(dice, name);
         piece.bytes.extend(bytes);
         piece.words += &format!("\n  {words}");
-        if dice.below(8) == 0 {
-            piece.bytes.extend(flush());
-            piece.words += "\n  Flush";
-        }
+        perhaps_flush(dice, piece);
     }
-    piece.bytes.extend(sync());
-    piece.words += "\n  Sync";
+    end_batch(piece);
 }
 
 fn simple(dice: &mut Dice, piece: &mut Piece) {
@@ -186,13 +194,9 @@ fn batch(dice: &mut Dice, piece: &mut Piece) {
         };
         piece.bytes.extend(bytes);
         piece.words += &format!("\n  {words}");
-        if dice.below(8) == 0 {
-            piece.bytes.extend(flush());
-            piece.words += "\n  Flush";
-        }
+        perhaps_flush(dice, piece);
     }
-    piece.bytes.extend(sync());
-    piece.words += "\n  Sync";
+    end_batch(piece);
 }
 
 /// Parse, Bind, Describe, Execute of one statement, as drivers send it.
