@@ -164,7 +164,6 @@ pub(crate) fn idle(clients: u32, target: &Target, time: Duration, sample: &mut S
     let Some(service) = &target.service else { return Ok(()) };
     let plan = |clients| Plan {
         clients,
-        first: 0,
         depth: 1,
         protocol: load::Protocol::Simple,
         statements: load::Statements::Few,

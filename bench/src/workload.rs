@@ -110,9 +110,8 @@ impl Workload {
         let number = |text: &str| text.parse::<u32>().ok().filter(|&number| number > 0).with_context(wrong);
         let mut workload =
             Workload { name: name.to_owned(), what: What::Idle(0), behind: Behind::Null, auth: Auth::Trust };
-        let plan = |protocol, clients, depth, statements| {
-            What::Fleet(Plan { clients, first: 0, depth, protocol, statements })
-        };
+        let plan =
+            |protocol, clients, depth, statements| What::Fleet(Plan { clients, depth, protocol, statements });
         let parts = match parts.as_slice() {
             ["select", rest @ ..] => {
                 workload.behind = Behind::Postgres { scale };

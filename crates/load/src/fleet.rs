@@ -33,9 +33,6 @@ const EVENTS: usize = 1024;
 pub struct Plan {
     /// How many connections.
     pub clients: u32,
-    /// The number of the first. Fleets that run at the same time, each in a thread of its own, need numbers of their own: from them
-    /// come the keys and texts by which answers are told apart.
-    pub first: u32,
     /// How many questions each asks at once; 1 is no pipelining.
     pub depth: u32,
     /// How they are sent.
@@ -69,7 +66,7 @@ impl Fleet {
         let poll = Poll::new().map_err(|error| Error::Io("epoll", error))?;
         let mut crew = Vec::with_capacity(plan.clients as usize);
         for place in 0..plan.clients {
-            let asker = Asker::new(plan.protocol, plan.statements, plan.first + place);
+            let asker = Asker::new(plan.protocol, plan.statements, place);
             let mut stream = open(target)?;
             prepare(&mut stream, &asker.preparations())?;
             stream.set_nonblocking(true).map_err(|error| Error::Io("set_nonblocking", error))?;
