@@ -82,11 +82,12 @@ const METRICS: &[Metric] = &[
         |o, s| s.count(&[], o.totals.transactions.value())),
     metric("highwater_reruns_total", Counter, "Requests that ran again on another node.", &[],
         |o, s| s.count(&[], o.totals.reruns.value())),
-    metric("highwater_errors_total", Counter, "Errors sent to clients, by who raised them.", &["origin"],
+    metric("highwater_errors_total", Counter, "Errors sent to clients, by whose fault they are: the client's (a wrong statement, a conflict between transactions, a cancelled query), a node's or the router's.", &["origin"],
         |o, s| {
-            let own = o.totals.own_errors.value();
-            s.count(&["router"], own);
-            s.count(&["node"], o.totals.errors.value().saturating_sub(own));
+            let (router, node) = (o.totals.router_failures.value(), o.totals.node_failures.value());
+            s.count(&["router"], router);
+            s.count(&["node"], node);
+            s.count(&["client"], o.totals.errors.value().saturating_sub(router + node));
         }),
     metric("highwater_received_bytes_total", Counter, "Bytes from clients.", &[],
         |o, s| s.count(&[], o.totals.bytes_received.value())),
@@ -368,7 +369,7 @@ mod tests {
             samples["highwater_pool_clients_waiting{database=\"app\",user=\"ann\",node=\"two\"}"],
             2.0
         );
-        assert_eq!(samples["highwater_errors_total{origin=\"node\"}"], 1.0);
+        assert_eq!(samples["highwater_errors_total{origin=\"client\"}"], 1.0);
     }
 
     #[test]

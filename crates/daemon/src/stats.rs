@@ -32,9 +32,10 @@ impl Counter {
 }
 
 /// Upper bounds of the duration buckets, in microseconds; one more bucket holds the rest.
-pub const BUCKETS_US: [u64; 16] = [
-    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 409_600, 1_638_400,
-    6_553_600, 26_214_400,
+/// Two seconds are among them because `deploy/prometheus` has an alert at that time, which is exact only at a bound.
+pub const BUCKETS_US: [u64; 17] = [
+    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 409_600, 1_000_000,
+    2_000_000, 6_553_600, 26_214_400,
 ];
 
 /// Durations in buckets, with their sum.
@@ -79,8 +80,12 @@ pub struct WorkerStats {
     pub reruns: Counter,
     /// ErrorResponses sent to clients, ours and the nodes'.
     pub errors: Counter,
-    /// Of these, the router's own.
+    /// Of these, those that the router itself has written.
     pub own_errors: Counter,
+    /// Of all errors, those that are the router's failure.
+    pub router_failures: Counter,
+    /// Of all errors, those that are a node's failure.
+    pub node_failures: Counter,
     /// Bytes from clients.
     pub bytes_received: Counter,
     /// Bytes to clients.
@@ -120,6 +125,8 @@ impl Default for WorkerStats {
             reruns: Counter::default(),
             errors: Counter::default(),
             own_errors: Counter::default(),
+            router_failures: Counter::default(),
+            node_failures: Counter::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
             parses_received: Counter::default(),
@@ -155,6 +162,8 @@ impl WorkerStats {
             &self.reruns,
             &self.errors,
             &self.own_errors,
+            &self.router_failures,
+            &self.node_failures,
             &self.bytes_received,
             &self.bytes_sent,
             &self.parses_received,

@@ -45,6 +45,7 @@ fn totals() -> WorkerStats {
     totals.bytes_sent.add(4000);
     totals.errors.add(3);
     totals.own_errors.add(2);
+    totals.router_failures.add(2);
     totals.clients.add(1);
     totals.backends.add(1);
     totals.wait_time.record(Duration::from_micros(60));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use engine::pool::{Condition, WaiterId};
-use engine::session::{Context, Event, Profile, Session, Shared, Side, Step, Want};
+use engine::session::{Context, Event, Origin, Profile, Session, Shared, Side, Step, Want};
 use engine::time::Instant;
 use engine::view::{NodeId, View};
 use mio::net::TcpStream;
@@ -481,6 +481,11 @@ impl Worker {
         }
         let stats = &self.parts.stats;
         for event in self.shared.events.drain(..) {
+            match event.origin() {
+                Some(Origin::Router) => stats.router_failures.add(1),
+                Some(Origin::Node) => stats.node_failures.add(1),
+                Some(Origin::Client) | None => {}
+            }
             match event {
                 Event::Decided(reason) => stats.decisions[reason as usize].add(1),
                 Event::Answered { side, reads, took } => {

@@ -16,6 +16,7 @@ mod forward;
 mod judge;
 mod local;
 mod names;
+mod origin;
 mod owed;
 mod own;
 pub mod parameters;
@@ -46,6 +47,7 @@ use crate::time::Instant;
 use crate::view::{NodeId, View};
 
 pub use backend::{Backend, Side, Strings};
+pub use origin::Origin;
 pub use own::{Refusal, check as check_own};
 pub use pieces::{Piece, Pieces};
 pub use rerun::Learned;
