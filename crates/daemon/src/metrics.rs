@@ -8,6 +8,7 @@ use std::fmt::Write;
 use engine::route::Reason;
 
 use crate::mail::PoolRow;
+use crate::monitor::replication::{Slot, SlotLimit};
 use crate::overview::{NodeRow, Overview, VERSION};
 use crate::stats::{BUCKETS_US, Histogram};
 
@@ -45,6 +46,7 @@ struct Metric {
 }
 
 const NODE: &[&str] = &["cluster", "node"];
+const SLOT: &[&str] = &["cluster", "slot"];
 const POOL: &[&str] = &["database", "user", "node"];
 
 const fn metric(
@@ -132,10 +134,22 @@ const METRICS: &[Metric] = &[
         |o, s| per_node(o, s, |node| Some(node.staleness?.as_secs_f64()))),
     metric("highwater_node_lag_bytes", Gauge, "WAL not yet replayed, against the newest sample of the primary. Absent when unknown.", NODE,
         |o, s| per_node(o, s, |node| node.view.lag_bytes.map(|bytes| bytes as f64))),
+    metric("highwater_node_write_lag_bytes", Gauge, "WAL of the primary that has not been written on the replica. Absent when unknown.", NODE,
+        |o, s| per_node(o, s, |node| Some(node.stream.lag.write? as f64))),
+    metric("highwater_node_flush_lag_bytes", Gauge, "WAL of the primary that has not been flushed on the replica. Absent when unknown.", NODE,
+        |o, s| per_node(o, s, |node| Some(node.stream.lag.flush? as f64))),
+    metric("highwater_node_receiver_streaming", Gauge, "1 when WAL streams to the replica. Absent when unknown, and of a primary.", NODE,
+        |o, s| per_node(o, s, |node| node.receives().map(flag))),
+    metric("highwater_node_conflicts_total", Counter, "Queries on the node cancelled because they stood in the way of replay. Absent when unknown.", NODE,
+        |o, s| per_node(o, s, |node| Some(node.replication.as_ref()?.conflicts.as_ref()?.total() as f64))),
+    metric("highwater_node_connections", Gauge, "Connections of clients that the node has, of this router and of others. Absent when unknown.", NODE,
+        |o, s| per_node(o, s, |node| Some(node.replication.as_ref()?.connections.used? as f64))),
+    metric("highwater_node_connections_max", Gauge, "Connections that the node takes (max_connections). Absent when unknown.", NODE,
+        |o, s| per_node(o, s, |node| Some(node.replication.as_ref()?.connections.max? as f64))),
     metric("highwater_node_timeline", Gauge, "Timeline the node is on. Absent when unknown.", NODE,
         |o, s| per_node(o, s, |node| node.view.timeline.map(|timeline| f64::from(timeline.0)))),
-    metric("highwater_node_replay_paused", Gauge, "1 when replay is paused on the node.", NODE,
-        |o, s| per_node(o, s, |node| Some(flag(node.status.replay_paused)))),
+    metric("highwater_node_replay_paused", Gauge, "1 when replay is paused on the node. Absent when it does not answer.", NODE,
+        |o, s| per_node(o, s, |node| node.is_up().then(|| flag(node.status.replay_paused)))),
     metric("highwater_node_probe_seconds", Gauge, "Round trip of the last answered probe.", NODE,
         |o, s| per_node(o, s, |node| Some(node.status.probe_time?.as_secs_f64()))),
     metric("highwater_node_probes_total", Counter, "Probes of the node, by outcome.", &["cluster", "node", "outcome"],
@@ -152,6 +166,24 @@ const METRICS: &[Metric] = &[
     metric("highwater_cluster_epoch", Gauge, "Counts the histories the primary has had since the start; grows with every failover.", &["cluster"],
         |o, s| for cluster in &o.clusters {
             s.add(&[&cluster.name], f64::from(cluster.epoch));
+        }),
+    metric("highwater_cluster_replicas", Gauge, "Replicas that may be given a read at the default level at this moment.", &["cluster"],
+        |o, s| for cluster in &o.clusters {
+            s.count(&[&cluster.name], cluster.serving_replicas(o.reads).count() as u64);
+        }),
+    metric("highwater_max_staleness_seconds", Gauge, "The default max_staleness: beyond it a replica is given no reads.", &[],
+        |o, s| s.add(&[], o.reads.max_staleness.as_secs_f64())),
+    metric("highwater_slot_retained_bytes", Gauge, "WAL that the primary keeps for the slot. Absent when unknown.", SLOT,
+        |o, s| per_slot(o, s, |slot| Some(slot.retained_bytes? as f64))),
+    metric("highwater_slot_active", Gauge, "1 when somebody uses the slot of the primary.", SLOT,
+        |o, s| per_slot(o, s, |slot| slot.active.map(flag))),
+    metric("highwater_slot_lost", Gauge, "1 when WAL that the slot needs is gone: its replica must be made anew.", SLOT,
+        |o, s| per_slot(o, s, |slot| slot.is_lost().map(flag))),
+    metric("highwater_slot_retained_limit_bytes", Gauge, "WAL that a slot may make the primary keep (max_slot_wal_keep_size). Absent when unlimited or unknown.", &["cluster"],
+        |o, s| for cluster in &o.clusters {
+            if let SlotLimit::Bytes(bytes) = cluster.slot_limit() {
+                s.count(&[&cluster.name], bytes);
+            }
         }),
     metric("highwater_pool_clients_active", Gauge, "Clients that have a backend of the pool.", POOL,
         |o, s| per_pool(o, s, |pool| u64::from(pool.clients_active))),
@@ -175,6 +207,10 @@ const METRICS: &[Metric] = &[
         |o, s| s.count(&[], o.process.resident_bytes)),
     metric("highwater_process_open_fds", Gauge, "Files and sockets the process has open.", &[],
         |o, s| s.count(&[], o.process.open_fds)),
+    metric("highwater_process_cpu_cores", Gauge, "Processor cores the process may use, by its affinity and by the quota of its control groups. Absent when unknown.", &[],
+        |o, s| if let Some(cores) = o.process.cpu_cores { s.add(&[], cores) }),
+    metric("highwater_process_memory_limit_bytes", Gauge, "Memory the process may use: the limit of its control groups, or else the machine's memory. Absent when unknown.", &[],
+        |o, s| if let Some(bytes) = o.process.memory_limit_bytes { s.count(&[], bytes) }),
 ];
 
 /// Every number, as Prometheus reads them.
@@ -305,6 +341,17 @@ fn per_node(overview: &Overview, samples: &mut Samples<'_>, value: impl Fn(&Node
     }
 }
 
+/// Slots of the accepted primary: those of a replica hold back nobody's WAL but its own.
+fn per_slot(overview: &Overview, samples: &mut Samples<'_>, value: impl Fn(&Slot) -> Option<f64>) {
+    for cluster in &overview.clusters {
+        for slot in cluster.slots() {
+            if let Some(value) = value(slot) {
+                samples.add(&[&cluster.name, &slot.name], value);
+            }
+        }
+    }
+}
+
 fn per_pool(overview: &Overview, samples: &mut Samples<'_>, value: impl Fn(&PoolRow) -> u64) {
     for pool in &overview.snapshot.pools {
         samples.pool(overview, pool, value(pool) as f64);
@@ -326,6 +373,9 @@ fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    use engine::freshness::Level;
 
     use super::*;
     use crate::overview::example;
@@ -377,6 +427,49 @@ mod tests {
         let samples = read(&render(&example::overview()));
         assert!(!samples.contains_key("highwater_node_staleness_seconds{cluster=\"main\",node=\"three\"}"));
         assert_eq!(samples["highwater_node_up{cluster=\"main\",node=\"three\"}"], 0.0);
+    }
+
+    #[test]
+    fn replication_is_told_per_node_and_per_slot_of_the_primary() {
+        let samples = read(&render(&example::overview()));
+        let of_two = |name: &str| samples[&format!("highwater_node_{name}{{cluster=\"main\",node=\"two\"}}")];
+        assert_eq!(
+            (of_two("write_lag_bytes"), of_two("flush_lag_bytes"), of_two("lag_bytes")),
+            (16.0, 32.0, 96.0)
+        );
+        assert_eq!((of_two("receiver_streaming"), of_two("conflicts_total")), (1.0, 5.0));
+        assert_eq!((of_two("connections"), of_two("connections_max")), (7.0, 100.0));
+        let slot = |name: &str, slot: &str| {
+            samples[&format!("highwater_slot_{name}{{cluster=\"main\",slot=\"{slot}\"}}")]
+        };
+        assert_eq!((slot("active", "two"), slot("active", "old"), slot("lost", "old")), (1.0, 0.0, 0.0));
+        assert_eq!(slot("retained_bytes", "old"), f64::from(0x100_0060));
+        assert_eq!(samples["highwater_slot_retained_limit_bytes{cluster=\"main\"}"], f64::from(1 << 30));
+        assert_eq!(samples["highwater_cluster_replicas{cluster=\"main\"}"], 1.0);
+        assert_eq!(samples["highwater_max_staleness_seconds"], 10.0);
+        assert_eq!(samples["highwater_process_cpu_cores"], 1.5);
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_has_no_numbers_of_replication() {
+        let text = render(&example::overview());
+        let of_three: Vec<_> = text.lines().filter(|line| line.contains("node=\"three\"")).collect();
+        for name in ["lag_bytes", "receiver", "conflicts", "connections", "replay_paused"] {
+            assert!(!of_three.iter().any(|line| line.contains(name)), "{name}: {of_three:?}");
+        }
+        assert!(
+            !text.contains("receiver_streaming{cluster=\"main\",node=\"one\"}"),
+            "a primary receives nothing"
+        );
+    }
+
+    #[test]
+    fn a_replica_beyond_the_bound_does_not_count_as_serving() {
+        let mut overview = example::overview();
+        overview.reads.max_staleness = Duration::from_millis(249);
+        assert_eq!(read(&render(&overview))["highwater_cluster_replicas{cluster=\"main\"}"], 0.0);
+        overview.reads.level = Level::Eventual;
+        assert_eq!(read(&render(&overview))["highwater_cluster_replicas{cluster=\"main\"}"], 1.0);
     }
 
     #[test]

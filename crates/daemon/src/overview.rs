@@ -3,6 +3,9 @@
 //! [`AdminWorld`] is what they are given: shared state to look at and a queue for what they ask for. [`Overview`] is plain data,
 //! so that tables, metrics and JSON are pure functions of it. Nothing here decides or changes anything.
 
+pub(crate) mod process;
+pub(crate) mod replication;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +18,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::config::ReadyWhen;
 use crate::mail::{Snapshot, ToWorker, WorkerHandle};
+use crate::monitor::replication::{AGE_MAX, Replication, Slot, SlotLimit};
 use crate::monitor::{MonitorHandle, NodeStatus};
 use crate::pools::SharedPools;
 use crate::stats::WorkerStats;
-use crate::world::{Cluster, Database, Node};
+use crate::world::{Cluster, Database, Node, Reads};
+use process::Process;
+use replication::{OtherSender, Stream};
 
 /// This release.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -55,6 +62,10 @@ pub(crate) struct Served {
     pub(crate) users: Vec<Arc<str>>,
     /// Of these, the ones that may use the console.
     pub(crate) admin_users: Vec<Arc<str>>,
+    /// What `/readyz` asks for.
+    pub(crate) ready_when: ReadyWhen,
+    /// What a session asks for that says nothing.
+    pub(crate) reads: Reads,
 }
 
 /// A cluster with its monitor.
@@ -104,6 +115,12 @@ impl AdminWorld {
         }
     }
 
+    /// The clusters, and by which reads their replicas are judged, without asking the workers anything.
+    pub(crate) fn clusters(&self) -> (Vec<ClusterRow>, Reads) {
+        let (served, now) = (self.served.load(), self.clock.now());
+        (served.clusters.iter().map(|watched| watched.cluster_row(now)).collect(), served.reads)
+    }
+
     /// The node of this name, with the monitor that watches it.
     pub(crate) fn find_node(&self, name: &str) -> Option<(NodeId, MonitorHandle)> {
         let served = self.served.load();
@@ -118,11 +135,13 @@ impl AdminWorld {
         let snapshot = self.snapshot().await;
         let now = self.clock.now();
         let served = self.served.load();
+        let (clusters, reads) = self.clusters();
         let totals = Arc::new(sum(&self.stats));
         Overview {
             now,
             wall: self.clock.wall(),
-            clusters: served.clusters.iter().map(|watched| watched.cluster_row(now)).collect(),
+            clusters,
+            reads,
             databases: served.databases.iter().map(|database| DatabaseRow::of(database)).collect(),
             settings: served.settings.clone(),
             users: served.users.clone(),
@@ -183,6 +202,7 @@ pub(crate) struct Overview {
     pub(crate) now: Instant,
     pub(crate) wall: SystemTime,
     pub(crate) clusters: Vec<ClusterRow>,
+    pub(crate) reads: Reads,
     pub(crate) databases: Vec<DatabaseRow>,
     pub(crate) settings: Vec<SettingRow>,
     pub(crate) users: Vec<Arc<str>>,
@@ -219,9 +239,36 @@ pub(crate) struct ClusterRow {
     /// When the newest write through the router was acknowledged.
     pub(crate) newest_write: Option<Instant>,
     pub(crate) nodes: Vec<NodeRow>,
+    /// Streams to somebody who is no node of the cluster.
+    pub(crate) others: Vec<OtherSender>,
 }
 
 impl ClusterRow {
+    /// The replicas that may be given a read of this kind at this moment.
+    pub(crate) fn serving_replicas(&self, reads: Reads) -> impl Iterator<Item = &NodeRow> {
+        self.nodes.iter().filter(move |node| node.may_serve(reads))
+    }
+
+    /// Slots of the primary.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        let said = self.primary().and_then(|primary| primary.replication.as_ref()?.slots.as_ref());
+        said.into_iter().flat_map(|listed| &listed.some)
+    }
+
+    /// Slots of all nodes, each with its node's name.
+    pub(crate) fn all_slots(&self) -> impl Iterator<Item = (&str, &Slot)> {
+        self.nodes.iter().flat_map(|node| {
+            let listed = node.replication.as_ref().and_then(|said| said.slots.as_ref());
+            listed.into_iter().flat_map(|listed| &listed.some).map(|slot| (&*node.node.name, slot))
+        })
+    }
+
+    /// What a slot may make the primary keep.
+    pub(crate) fn slot_limit(&self) -> SlotLimit {
+        let said = self.primary().and_then(|primary| primary.replication.as_ref());
+        said.map_or(SlotLimit::Unknown, |said| said.slot_limit)
+    }
+
     /// The node that takes writes, if one is known and in role.
     pub(crate) fn primary(&self) -> Option<&NodeRow> {
         self.nodes.iter().find(|node| node.is_primary)
@@ -237,6 +284,10 @@ pub(crate) struct NodeRow {
     pub(crate) is_primary: bool,
     /// Proved staleness now.
     pub(crate) staleness: Option<Duration>,
+    /// What it said of replication a moment ago.
+    pub(crate) replication: Option<Arc<Replication>>,
+    /// The stream it receives, and how far that is behind.
+    pub(crate) stream: Stream,
 }
 
 impl NodeRow {
@@ -259,6 +310,25 @@ impl NodeRow {
             Health::Suspect => "suspect",
             Health::Down => "down",
         }
+    }
+
+    /// Whether it is a replica that may be given a read of this kind at this moment.
+    pub(crate) fn may_serve(&self, reads: Reads) -> bool {
+        let fresh = || self.staleness.is_some_and(|staleness| staleness <= reads.max_staleness);
+        self.view.serves_reads() && (reads.level == Level::Eventual || fresh())
+    }
+
+    /// Whether WAL streams to it; `None` where that is hidden, and of a node that is no replica.
+    pub(crate) fn receives(&self) -> Option<bool> {
+        let in_recovery = match self.view.role {
+            Role::Replica => true,
+            Role::Primary | Role::Fenced => false,
+            Role::Unknown => self.replication.as_ref()?.in_recovery,
+        };
+        if !in_recovery || !self.is_up() {
+            return None;
+        }
+        self.status.receiver.as_ref()?.streams()
     }
 
     /// Whether it answers the monitor.
@@ -289,11 +359,14 @@ impl Watched {
                 (known(node.id).unwrap_or_else(|| NodeStatus::new(node.id)), now),
             ))
         });
+        let mut nodes: Vec<NodeRow> = nodes.collect();
+        let others = replication::join(&mut nodes);
         ClusterRow {
             name: self.cluster.name.clone(),
             epoch: view.epoch.0,
             newest_write: self.cluster.writes.newest(),
-            nodes: nodes.collect(),
+            nodes,
+            others,
         }
     }
 }
@@ -307,7 +380,17 @@ pub(crate) fn node_row(node: &Node, seen: &NodeView, view: &View, about: (NodeSt
         Role::Replica => seen.fresh_as_of.map(|at| now.since(at)),
         Role::Primary | Role::Unknown | Role::Fenced => None,
     };
-    NodeRow { node: node.clone(), view: seen.clone(), status, is_primary, staleness }
+    let said = status.replication.clone().filter(|said| now.since(said.at) < AGE_MAX);
+    let up = matches!(seen.health, Health::Up | Health::Suspect);
+    NodeRow {
+        node: node.clone(),
+        view: seen.clone(),
+        status,
+        is_primary,
+        staleness,
+        replication: said.filter(|_| up),
+        stream: Stream::default(),
+    }
 }
 
 /// A database as configured.
@@ -344,45 +427,6 @@ impl DatabaseRow {
     }
 }
 
-/// What the operating system says of this process.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub(crate) struct Process {
-    /// User and system time used, in seconds.
-    pub(crate) cpu_seconds: f64,
-    /// Memory resident, in bytes.
-    pub(crate) resident_bytes: u64,
-    /// Open files and sockets.
-    pub(crate) open_fds: u64,
-}
-
-impl Process {
-    /// Linux only (proc(5)); zeros elsewhere.
-    fn read() -> Process {
-        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-        Process {
-            cpu_seconds: cpu_seconds(&text("/proc/self/stat")).unwrap_or_default(),
-            resident_bytes: resident_bytes(&text("/proc/self/status")).unwrap_or_default(),
-            open_fds: std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
-        }
-    }
-}
-
-/// Fields 14 and 15 of `/proc/self/stat`, in ticks of 1/100 s, which is what Linux shows user space on every architecture.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    // The second field is the command in brackets and may hold blanks.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user.saturating_add(system) as f64 / 100.0)
-}
-
-fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 /// The counters of all workers, added up.
 pub(crate) fn sum(stats: &[Arc<WorkerStats>]) -> WorkerStats {
     let total = WorkerStats::default();
@@ -400,14 +444,6 @@ pub(crate) mod example;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn process_figures_are_read_from_what_linux_prints() {
-        let stat = "4021 (a) b (c) S 1 4021 4021 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 3 0 99 1 1";
-        assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(resident_bytes("VmPeak:\t 10 kB\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
-        assert_eq!(cpu_seconds(""), None);
-    }
 
     #[test]
     fn counters_of_several_workers_add_up() {

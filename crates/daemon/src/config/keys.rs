@@ -158,6 +158,7 @@ const BACKENDS: Kind = Kind::Count(1, 100_000);
 pub(super) static KEYS: &[Key] = &[
     key(Section::Top, "listen", Kind::Addresses, "127.0.0.1:6432", "Where clients connect: one `\"address:port\"` or a list. `*` as address is all addresses, IPv4 and IPv6."),
     key(Section::Top, "http", Kind::Address, "127.0.0.1:6433", "Where the HTTP server (`/livez`, `/readyz`, `/metrics`, `/api/v1/…`) listens; `\"off\"` for none."),
+    key(Section::Top, "ready_when", Kind::Choice(&["primary", "reads"]), "primary", "When `/readyz` says that clients may be sent here: when every cluster has a primary in role, or when every cluster can answer reads. `/readyz/primary` and `/readyz/reads` say each, whatever is written."),
     key(Section::Top, "workers", Kind::Count(1, WORKERS_MAX as u64), "", "Threads that serve clients; when not given, as many as there are processor cores, but at most 4. They share the pools: limits hold for all of them together."),
     key(Section::Top, "auth_type", Kind::Choice(&["scram-sha-256", "trust"]), "scram-sha-256", "How clients prove who they are. `trust` believes everybody, and is refused when `listen` has an address outside loopback."),
     key(Section::Top, "auth_file", Kind::Text, "", "A file with lines `\"user\" \"secret\"` as PgBouncer's `userlist.txt`; the secret is a password or a SCRAM verifier."),

@@ -28,9 +28,9 @@ pub(crate) use mistake::nearest;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use reference::{json_schema, reference};
 pub use settings::{
-    AuthSettings, AuthType, ClusterSettings, ConnectSettings, DatabaseName, DatabaseSettings, DoorSettings,
-    LogFormat, LogLevel, LogSettings, MonitorSettings, NodeSettings, ServerMethod, Settings, Suffixes,
-    UserSecret, UserSettings,
+    AdminSettings, AuthSettings, AuthType, ClusterSettings, ConnectSettings, DatabaseName, DatabaseSettings,
+    DoorSettings, LogFormat, LogLevel, LogSettings, MonitorSettings, NodeSettings, ReadyWhen, ServerMethod,
+    Settings, Suffixes, UserSecret, UserSettings,
 };
 pub use shown::ShownSetting;
 

@@ -16,7 +16,8 @@ use super::keys::Section;
 use super::mistake::{Mistakes, Place};
 use super::secret;
 use super::settings::{
-    ConnectSettings, DoorSettings, LogFormat, LogLevel, LogSettings, ServerMethod, Settings, Suffixes,
+    AdminSettings, ConnectSettings, DoorSettings, LogFormat, LogLevel, LogSettings, ReadyWhen, ServerMethod,
+    Settings, Suffixes,
 };
 use super::shown::shown;
 use super::value::Value;
@@ -34,7 +35,15 @@ pub(super) fn resolve(
     let suffixes = resolver.suffixes();
     let databases = resolver.databases(&clusters);
     let auth = resolver.auth();
-    let admin_users = resolver.admin_users(&auth);
+    let admin = AdminSettings {
+        users: resolver.admin_users(&auth),
+        ready_when: if top.word("ready_when") == Some("reads") {
+            ReadyWhen::Reads
+        } else {
+            ReadyWhen::Primary
+        },
+        reads: resolver.reads(None),
+    };
     let listen = match top.value("listen") {
         Some(Value::Addresses(addresses)) => addresses,
         _ => Vec::new(),
@@ -59,20 +68,7 @@ pub(super) fn resolve(
     let connect = resolver.connect(&pool);
     let log = resolver.log();
     let shown = shown(top, workers);
-    Settings {
-        listen,
-        http,
-        workers,
-        clusters,
-        databases,
-        suffixes,
-        auth,
-        connect,
-        door,
-        admin_users,
-        log,
-        shown,
-    }
+    Settings { listen, http, workers, clusters, databases, suffixes, auth, connect, door, admin, log, shown }
 }
 
 /// One for each core that this process may use, up to a number that serves more than most networks bring.

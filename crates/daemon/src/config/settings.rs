@@ -33,8 +33,8 @@ pub struct Settings {
     pub connect: ConnectSettings,
     /// Limits of the front door.
     pub door: DoorSettings,
-    /// Users that may use the admin databases.
-    pub admin_users: Vec<Arc<str>>,
+    /// What operators see and may do.
+    pub admin: AdminSettings,
     /// What is written to the log, and how.
     pub log: LogSettings,
     /// The settings as text, for people.
@@ -165,6 +165,26 @@ pub enum ServerMethod {
     Md5,
     /// The password in clear: only when named.
     Password,
+}
+
+/// What operators see and may do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdminSettings {
+    /// Users that may use the admin databases.
+    pub users: Vec<Arc<str>>,
+    /// What `/readyz` asks for (`ready_when`).
+    pub ready_when: ReadyWhen,
+    /// Freshness asked for where neither a database nor a session says otherwise (`[reads]`): replicas are shown by it.
+    pub reads: Reads,
+}
+
+/// When clients may be sent to this router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadyWhen {
+    /// Every cluster has a primary in role.
+    Primary,
+    /// Every cluster can answer reads, from a replica or from its primary.
+    Reads,
 }
 
 /// Limits of the front door.

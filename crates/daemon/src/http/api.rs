@@ -2,6 +2,8 @@
 //!
 //! Fields are added, never renamed or removed, within `v1`. What is unknown is null, never zero.
 
+mod replication;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,11 +53,14 @@ fn status_of(overview: &Overview) -> Value {
         "reasons": reasons_of(overview),
         "clients": overview.totals.clients.value(),
         "backends": overview.totals.backends.value(),
+        "clusters": overview.clusters.iter().map(|cluster| replication::cluster(cluster, overview)).collect::<Vec<_>>(),
+        "writes": overview.totals.writes.value(),
+        "errors": { "all": overview.totals.errors.value(), "own": overview.totals.own_errors.value() },
     })
 }
 
 fn node_of(node: &NodeRow, cluster: &ClusterRow) -> Value {
-    json!({
+    let mut shown = json!({
         "name": &*node.node.name,
         "cluster": cluster.name,
         "address": node.address(),
@@ -72,18 +77,17 @@ fn node_of(node: &NodeRow, cluster: &ClusterRow) -> Value {
         "server_version": node.status.server_version.as_deref(),
         "probe_ms": node.status.probe_time.map(millis_exact),
         "error": node.status.last_error,
-    })
+    });
+    if let Some(fields) = shown.as_object_mut() {
+        fields.extend(replication::of_node(node));
+    }
+    shown
 }
 
 fn cluster_of(cluster: &ClusterRow, overview: &Overview) -> Value {
-    let newest_write = cluster.newest_write.map(|at| millis(overview.now.since(at)));
-    json!({
-        "name": cluster.name,
-        "primary": cluster.primary().map(|node| node.node.name.to_string()),
-        "epoch": cluster.epoch,
-        "newest_write_ms_ago": newest_write,
-        "nodes": cluster.nodes.iter().map(|node| node_of(node, cluster)).collect::<Vec<_>>(),
-    })
+    let mut shown = replication::cluster(cluster, overview);
+    shown["nodes"] = cluster.nodes.iter().map(|node| node_of(node, cluster)).collect();
+    shown
 }
 
 fn pools_of(overview: &Overview) -> Vec<Value> {
@@ -197,6 +201,54 @@ mod tests {
         assert_eq!(status["reasons"]["fresh_replica"], 3);
         assert_eq!(status["pools"][0]["node"], "two");
         assert_eq!(status["version"], VERSION);
+    }
+
+    #[test]
+    fn the_replication_view_is_in_the_status_and_in_the_cluster() {
+        let overview = example::overview();
+        let status = status_of(&overview);
+        let two = &status["nodes"][1];
+        assert_eq!((&two["write_lag_bytes"], &two["flush_lag_bytes"]), (&json!(16), &json!(32)));
+        assert_eq!(two["upstream"]["node"], "one");
+        assert_eq!(
+            (&two["upstream"]["slot"], &two["upstream"]["state"]),
+            (&json!("two"), &json!("streaming"))
+        );
+        assert_eq!(two["upstream"]["replay_lag_ms"], 250.0);
+        assert_eq!(
+            (&two["wal_receiver"]["slot"], &two["wal_receiver"]["timeline"]),
+            (&json!("two"), &json!(1))
+        );
+        assert_eq!(
+            two["conflicts"],
+            json!({ "total": 5, "by_cause": { "tablespace": 0, "lock": 1, "snapshot": 4, "bufferpin": 0, "deadlock": 0 } })
+        );
+        assert_eq!(two["connections"], json!({ "used": 7, "max": 100 }));
+        let cluster = &status["clusters"][0];
+        assert_eq!(
+            (&cluster["replicas_serving"], &cluster["slot_limit_bytes"]),
+            (&json!(1), &json!(1 << 30))
+        );
+        assert_eq!(cluster["slots"][0]["name"], "old");
+        assert_eq!(
+            (&cluster["slots"][0]["node"], &cluster["slots"][0]["active"]),
+            (&json!("one"), &json!(false))
+        );
+        assert_eq!(cluster["slots"][0]["retained_bytes"], 0x100_0060);
+        assert_eq!(cluster["other_senders"][0]["application_name"], "pg_basebackup");
+        assert_eq!(cluster_of(&overview.clusters[0], &overview)["nodes"][1]["write_lag_bytes"], 16);
+    }
+
+    #[test]
+    fn what_a_node_does_not_tell_is_null() {
+        let status = status_of(&example::overview());
+        let down = &status["nodes"][2];
+        for key in
+            ["write_lag_bytes", "flush_lag_bytes", "upstream", "wal_receiver", "conflicts", "senders_total"]
+        {
+            assert_eq!(down.get(key), Some(&Value::Null), "{key}");
+        }
+        assert_eq!(down["connections"], json!({ "used": null, "max": null }));
     }
 
     #[test]

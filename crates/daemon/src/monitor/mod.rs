@@ -5,6 +5,7 @@
 
 mod node;
 pub(crate) mod probe;
+pub(crate) mod replication;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::spawn;
 use crate::world::Cluster;
 use node::{Finding, Watch};
 use probe::{Answer, Failure, Login, Receiver};
+use replication::Replication;
 
 /// Most orders waiting for a monitor. A notice that finds the queue full is dropped: the monitor is about to look anyway.
 const ORDERS_MAX: usize = 64;
@@ -51,6 +53,8 @@ pub(crate) struct NodeStatus {
     pub(crate) node: NodeId,
     pub(crate) receiver: Option<Receiver>,
     pub(crate) replay_paused: bool,
+    /// What it said last of replication.
+    pub(crate) replication: Option<Arc<Replication>>,
     /// As `SHOW server_version` prints it.
     pub(crate) server_version: Option<Arc<str>>,
     /// Time the last answered probe took.
@@ -70,6 +74,7 @@ impl NodeStatus {
             node,
             receiver: None,
             replay_paused: false,
+            replication: None,
             server_version: None,
             probe_time: None,
             probes: 0,
@@ -81,6 +86,7 @@ impl NodeStatus {
     fn on_answer(&mut self, answer: &Answer) {
         self.receiver = Some(answer.slow.receiver.clone());
         self.replay_paused = answer.slow.replay_paused;
+        self.replication.clone_from(&answer.replication);
         self.server_version = Some(Arc::clone(&answer.sizes.version));
         self.probe_time = Some(answer.answered.since(answer.asked));
         self.probes += 1;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::probe::{Answer, CONNECT_MAX, Failure, Login, PROBE_MAX, Prober};
+use super::replication::{self, Inquiry};
 use crate::clock::Clock;
 
 /// What became of a probe.
@@ -34,6 +35,7 @@ impl Watch {
     /// Probes once for every message, until nobody can send one.
     pub(super) async fn run(self, mut asks: mpsc::Receiver<()>) {
         let mut prober: Option<Prober> = None;
+        let mut inquiry = replication::watch(&self.login, self.clock);
         // A node that is slow to be connected to is as silent as one that is slow to answer, and found out as soon; one that
         // has been silent for a while, or was never heard, may be far away.
         let mut connect_max = CONNECT_MAX;
@@ -45,7 +47,11 @@ impl Watch {
                 },
                 () = ended(&mut prober) => false,
             };
-            let outcome = if asked_for { self.attempt(&mut prober, connect_max).await } else { Err(lost()) };
+            let outcome = if asked_for {
+                self.attempt(&mut prober, &mut inquiry, connect_max).await
+            } else {
+                Err(lost())
+            };
             connect_max = match (&outcome, &prober) {
                 (Ok(_), _) | (Err(_), Some(_)) => PROBE_MAX,
                 (Err(_), None) => CONNECT_MAX,
@@ -63,13 +69,16 @@ impl Watch {
     async fn attempt(
         &self,
         prober: &mut Option<Prober>,
+        inquiry: &mut Inquiry,
         connect_max: Duration,
     ) -> Result<Box<Answer>, Failure> {
         let prober = match prober {
             Some(prober) => prober,
             None => prober.insert(self.connect(connect_max).await?),
         };
-        prober.probe(self.clock).await.map(Box::new)
+        let mut answer = prober.probe(self.clock).await?;
+        answer.replication = inquiry.newest(answer.answered);
+        Ok(Box::new(answer))
     }
 
     async fn connect(&self, max: Duration) -> Result<Prober, Failure> {

@@ -22,6 +22,7 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use wire::lsn::{Lsn, Timeline};
 
+use super::replication::Replication;
 use crate::clock::Clock;
 use crate::incarnation;
 use crate::spawn;
@@ -95,10 +96,15 @@ pub(crate) enum Receiver {
 impl Receiver {
     /// Whether WAL comes in, as far as can be seen.
     fn is_streaming(&self) -> bool {
+        self.streams().unwrap_or(true)
+    }
+
+    /// Whether WAL streams in, where that can be seen.
+    pub(crate) fn streams(&self) -> Option<bool> {
         match self {
-            Receiver::Absent => false,
-            Receiver::Hidden => true,
-            Receiver::State(state) => &**state == "streaming",
+            Receiver::Absent => Some(false),
+            Receiver::Hidden => None,
+            Receiver::State(state) => Some(&**state == "streaming"),
         }
     }
 
@@ -123,7 +129,7 @@ pub(crate) struct Sizes {
 }
 
 /// One answered probe.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Answer {
     /// Read before the statement was sent.
     pub(crate) asked: Instant,
@@ -132,6 +138,8 @@ pub(crate) struct Answer {
     pub(crate) facts: Facts,
     pub(crate) slow: SlowFacts,
     pub(crate) sizes: Sizes,
+    /// What the node said last of replication, on a connection of its own; not part of the probe.
+    pub(crate) replication: Option<Arc<Replication>>,
 }
 
 impl Answer {
@@ -159,10 +167,19 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
+impl Failure {
+    /// Nothing was heard for so long.
+    pub(super) fn timed_out(max: Duration) -> Failure {
+        Failure { fault: ProbeFault::TimedOut, message: format!("no answer within {} ms", max.as_millis()) }
+    }
+}
+
 /// How the monitor logs in.
 #[derive(Clone)]
 pub(crate) struct Login {
     config: Config,
+    /// The node's name, for the log.
+    pub(super) node: Arc<str>,
 }
 
 impl Login {
@@ -184,7 +201,7 @@ impl Login {
         if let Some(password) = password {
             config.password(password);
         }
-        Login { config }
+        Login { config, node: Arc::clone(&node.name) }
     }
 
     /// Connects. The second value is ready when the connection has ended; it ends when the client is dropped.
@@ -238,7 +255,7 @@ impl Prober {
         let answered = clock.now();
         let facts = facts(&row).map_err(Failure::from)?;
         let slow = self.slow_facts(facts.in_recovery, answered).await?;
-        Ok(Answer { asked, answered, facts, slow, sizes: self.sizes.clone() })
+        Ok(Answer { asked, answered, facts, slow, sizes: self.sizes.clone(), replication: None })
     }
 
     async fn slow_facts(&mut self, in_recovery: bool, now: Instant) -> Result<SlowFacts, Failure> {
@@ -312,10 +329,7 @@ async fn in_time<T>(
 ) -> Result<T, Failure> {
     match timeout(max, work).await {
         Ok(outcome) => outcome.map_err(Failure::from),
-        Err(_) => Err(Failure {
-            fault: ProbeFault::TimedOut,
-            message: format!("no answer within {} ms", max.as_millis()),
-        }),
+        Err(_) => Err(Failure::timed_out(max)),
     }
 }
 
@@ -374,6 +388,7 @@ mod tests {
                 wal_segment_bytes: 16 << 20,
                 version: "15.20".into(),
             },
+            replication: None,
         }
     }
 

@@ -3,9 +3,15 @@
 
 use super::*;
 use crate::mail::{BackendRow, ClientRow, PoolRow};
+use crate::monitor::probe::Receiver;
+use crate::monitor::replication::{
+    Conflicts, Connections, LagMillis, Listed, Reached, Receiving, Sender, Slot,
+};
 use engine::route::Reason;
 use engine::view::{Epoch, Incarnation};
 use wire::lsn::{Lsn, Timeline};
+
+const READS: Reads = Reads { level: Level::Session, max_staleness: Duration::from_secs(10) };
 
 const ONE: NodeId = NodeId(0);
 const TWO: NodeId = NodeId(1);
@@ -19,6 +25,7 @@ pub(crate) fn overview() -> Overview {
         // 2026-11-21 06:00:00 UTC.
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_240_800),
         clusters: vec![cluster(now)],
+        reads: READS,
         databases: vec![database()],
         settings: vec![SettingRow {
             key: "max_client_conn".to_owned(),
@@ -30,7 +37,13 @@ pub(crate) fn overview() -> Overview {
         totals,
         period: Period { length: Duration::from_secs(10), before: Arc::default() },
         snapshot: Snapshot { clients: vec![client()], backends: vec![backend()], pools: vec![pool()] },
-        process: Process { cpu_seconds: 1.5, resident_bytes: 10 << 20, open_fds: 12 },
+        process: Process {
+            cpu_seconds: 1.5,
+            resident_bytes: 10 << 20,
+            open_fds: 12,
+            cpu_cores: Some(1.5),
+            memory_limit_bytes: Some(1 << 30),
+        },
     }
 }
 
@@ -74,16 +87,103 @@ fn cluster(now: Instant) -> ClusterRow {
         let node = Node { id: seen.id, name: Arc::clone(&seen.name), host: "10.0.0.1".to_owned(), port };
         let mut status = NodeStatus::new(seen.id);
         status.probes = 10;
-        if seen.health == Health::Down {
-            status.last_error = Some("Connection refused (os error 111)".to_owned());
+        match (seen.role, seen.health) {
+            (_, Health::Down) => status.last_error = Some("Connection refused (os error 111)".to_owned()),
+            (Role::Replica, _) => {
+                status.receiver = Some(Receiver::State("streaming".into()));
+                status.replication = Some(Arc::new(received(now)));
+            }
+            _ => {
+                status.receiver = Some(Receiver::Absent);
+                status.replication = Some(Arc::new(sent(now)));
+            }
         }
         node_row(&node, seen, &view, (status, now))
     });
+    let mut nodes: Vec<NodeRow> = nodes.collect();
+    let others = replication::join(&mut nodes);
     ClusterRow {
         name: "main".to_owned(),
         epoch: 1,
         newest_write: Some(now - Duration::from_secs(2)),
-        nodes: nodes.collect(),
+        nodes,
+        others,
+    }
+}
+
+/// What the primary says: it sends to the replica and to a backup, and keeps WAL for a slot that nobody uses.
+fn sent(now: Instant) -> Replication {
+    let reached = |sent, written, flushed, replayed| Reached {
+        sent: Some(Lsn(sent)),
+        written: Some(Lsn(written)),
+        flushed: Some(Lsn(flushed)),
+        replayed: Some(Lsn(replayed)),
+    };
+    let stream = Sender {
+        pid: Some(71),
+        user: Some("replicator".to_owned()),
+        application_name: Some("walreceiver".to_owned()),
+        client_addr: Some("10.0.0.1".to_owned()),
+        slot: Some("two".to_owned()),
+        state: Some("streaming".to_owned()),
+        sync_state: Some("async".to_owned()),
+        reached: reached(0x300_0060, 0x300_0050, 0x300_0040, 0x300_0000),
+        lag_ms: LagMillis { write: Some(0.5), flush: Some(1.5), replay: Some(250.0) },
+        silent_ms: Some(8.0),
+    };
+    let backup = Sender {
+        pid: Some(72),
+        user: Some("postgres".to_owned()),
+        application_name: Some("pg_basebackup".to_owned()),
+        state: Some("backup".to_owned()),
+        ..Sender::default()
+    };
+    let slot = |name: &str, active, restart| Slot {
+        name: name.to_owned(),
+        kind: Some("physical".to_owned()),
+        active: Some(active),
+        temporary: Some(false),
+        restart: Some(Lsn(restart)),
+        wal_status: Some("reserved".to_owned()),
+        retained_bytes: Some(0x300_0060 - restart),
+        ..Slot::default()
+    };
+    Replication {
+        in_recovery: false,
+        end: Some(Lsn(0x300_0060)),
+        receiver: None,
+        senders: Some(Listed { some: vec![stream, backup], total: 2 }),
+        slots: Some(Listed {
+            some: vec![slot("old", false, 0x200_0000), slot("two", true, 0x300_0000)],
+            total: 2,
+        }),
+        slot_limit: SlotLimit::Bytes(1 << 30),
+        ..received(now)
+    }
+}
+
+/// What the replica says.
+fn received(now: Instant) -> Replication {
+    Replication {
+        at: now - Duration::from_millis(300),
+        in_recovery: true,
+        end: Some(Lsn(0x300_0050)),
+        receiver: Some(Receiving {
+            status: Some("streaming".to_owned()),
+            sender_host: Some("10.0.0.1".to_owned()),
+            sender_port: Some(5432),
+            slot: Some("two".to_owned()),
+            application_name: Some("walreceiver".to_owned()),
+            timeline: Some(Timeline(1)),
+            written: Some(Lsn(0x300_0050)),
+            flushed: Some(Lsn(0x300_0040)),
+            silent_ms: Some(12.0),
+        }),
+        conflicts: Some(Conflicts::new([Some(0), Some(1), Some(4), Some(0), Some(0), None])),
+        connections: Connections { used: Some(7), max: Some(100) },
+        senders: Some(Listed { some: Vec::new(), total: 0 }),
+        slots: Some(Listed { some: Vec::new(), total: 0 }),
+        slot_limit: SlotLimit::Unlimited,
     }
 }
 
@@ -170,6 +270,8 @@ pub(crate) fn world() -> (Arc<AdminWorld>, mpsc::Receiver<Order>) {
         settings: Vec::new(),
         users: vec![Arc::from("ann"), Arc::from("bob")],
         admin_users: vec![Arc::from("ann")],
+        ready_when: ReadyWhen::Primary,
+        reads: READS,
     };
     let (orders, taken) = mpsc::channel(1);
     let pools = Arc::new(crate::pools::SharedPools::new(Vec::new()));

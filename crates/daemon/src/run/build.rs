@@ -62,7 +62,7 @@ pub(super) fn build(
     let front = Arc::new(Front {
         users,
         databases: ArcSwap::from_pointee(databases),
-        admin_users: ArcSwap::from_pointee(settings.admin_users.clone()),
+        admin_users: ArcSwap::from_pointee(settings.admin.users.clone()),
         door: ArcSwap::from_pointee(settings.door),
         welcomes: Welcomes::new(Arc::clone(&connector), clock),
         connector,
@@ -157,6 +157,8 @@ pub(super) fn served(
         databases: databases.all(),
         settings: settings.shown.iter().map(row).collect(),
         users: users.names().cloned().collect(),
-        admin_users: settings.admin_users.clone(),
+        admin_users: settings.admin.users.clone(),
+        ready_when: settings.admin.ready_when,
+        reads: settings.admin.reads,
     }
 }

@@ -37,7 +37,7 @@ impl Control {
         // First of all: those who come in with the new settings find pools that have them.
         self.pools.take_over(&databases.all(), self.clock.now());
         front.databases.store(Arc::new(databases));
-        front.admin_users.store(Arc::new(settings.admin_users.clone()));
+        front.admin_users.store(Arc::new(settings.admin.users.clone()));
         front.door.store(Arc::new(settings.door));
         front.connector.reload(settings.connect.clone());
         front.welcomes.forget();

@@ -82,7 +82,7 @@ impl Resolver<'_> {
     }
 
     fn database(&mut self, table: &Table, name: DatabaseName, cluster: usize) -> DatabaseSettings {
-        let (pool, reads) = (self.section("pool"), self.section("reads"));
+        let pool = self.section("pool");
         let duration = |name: &str| -> Duration {
             table.duration(name).or_else(|| pool.duration(name)).expect("has a default")
         };
@@ -108,18 +108,11 @@ impl Resolver<'_> {
                 format!("min_pool_size {} is more than the pool's size {}", settings.min_size, settings.size);
             self.mistakes.add(written.place_of("min_pool_size"), message);
         }
-        let level = table.word("consistency").or(reads.word("consistency")).and_then(Level::from_name);
         DatabaseSettings {
             name,
             cluster,
             server_name: table.text("server_name").filter(|name| !name.is_empty()),
-            reads: Reads {
-                level: level.expect("the choices are the levels' names"),
-                max_staleness: table
-                    .duration("max_staleness")
-                    .or_else(|| reads.duration("max_staleness"))
-                    .expect("has a default"),
-            },
+            reads: self.reads(Some(table)),
             limits: Limits {
                 client_idle_max: duration("client_idle_timeout"),
                 idle_transaction_max: duration("idle_transaction_timeout"),
@@ -128,6 +121,17 @@ impl Resolver<'_> {
                     .unwrap_or(usize::MAX),
             },
             pool: settings,
+        }
+    }
+
+    /// What a database's own keys say of freshness, or else `[reads]`.
+    pub(super) fn reads(&self, own: Option<&Table>) -> Reads {
+        let shared = self.section("reads");
+        let level = own.and_then(|own| own.word("consistency")).or(shared.word("consistency"));
+        let max_staleness = own.and_then(|own| own.duration("max_staleness"));
+        Reads {
+            level: level.and_then(Level::from_name).expect("the choices are the levels' names"),
+            max_staleness: max_staleness.or_else(|| shared.duration("max_staleness")).expect("has a default"),
         }
     }
 }
