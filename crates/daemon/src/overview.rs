@@ -6,6 +6,7 @@
 pub(crate) mod process;
 pub(crate) mod replication;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +49,7 @@ pub(crate) struct AdminWorld {
     /// To `run`.
     pub(crate) orders: mpsc::Sender<Order>,
     periods: Mutex<Periods>,
+    stopping: AtomicBool,
 }
 
 /// What is served under the settings in force.
@@ -112,7 +114,24 @@ impl AdminWorld {
             pools,
             orders,
             periods: Mutex::new(Periods { older: start.clone(), newer: start }),
+            stopping: AtomicBool::new(false),
         }
+    }
+
+    /// From here on the router finishes what it has and takes nothing new.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Since each worker's loop turned last; none of one that has ended as it was told to.
+    pub(crate) fn since_turned(&self) -> Vec<Option<Duration>> {
+        let now = self.clock.now();
+        self.stats.iter().map(|stats| stats.turned.last().map(|at| now.since(at))).collect()
     }
 
     /// The clusters, and by which reads their replicas are judged, without asking the workers anything.

@@ -236,6 +236,7 @@ impl Inbox {
         if open.take().is_none() {
             return;
         }
+        control.admin.stop();
         tracing::info!(
             "stopping: no new clients; what is running may finish within {} s",
             DRAIN_MAX.as_secs()

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::route::Reason;
+use engine::time::Instant;
 
 /// A number that one thread adds to and others read.
 #[derive(Debug, Default)]
@@ -28,6 +29,31 @@ impl Counter {
     /// The value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When a worker's loop turned last: written a few times a second, so that a stuck one is found out.
+#[derive(Debug, Default)]
+pub struct Turned(AtomicU64);
+
+impl Turned {
+    /// It has ended as it was told to, and turns no more.
+    const ENDED: u64 = u64::MAX;
+
+    /// It turns.
+    pub fn at(&self, now: Instant) {
+        self.0.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// It has ended as it was told to.
+    pub fn ended(&self) {
+        self.0.store(Turned::ENDED, Ordering::Relaxed);
+    }
+
+    /// When it turned last; none if it has ended.
+    pub fn last(&self) -> Option<Instant> {
+        let nanos = self.0.load(Ordering::Relaxed);
+        (nanos != Turned::ENDED).then(|| Instant::from_nanos(nanos))
     }
 }
 
@@ -112,6 +138,8 @@ pub struct WorkerStats {
     pub backends: Counter,
     /// Backends handed over to other workers.
     pub handed_over: Counter,
+    /// When its loop turned last; not a counter.
+    pub turned: Turned,
 }
 
 impl Default for WorkerStats {
@@ -140,6 +168,7 @@ impl Default for WorkerStats {
             clients: Counter::default(),
             backends: Counter::default(),
             handed_over: Counter::default(),
+            turned: Turned::default(),
         }
     }
 }

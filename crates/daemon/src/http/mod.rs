@@ -45,6 +45,8 @@ fn router(world: Arc<AdminWorld>) -> Router {
         .route("/livez", get(live::live))
         .route("/healthz", get(live::live))
         .route("/readyz", get(ready::ready))
+        .route("/readyz/primary", get(ready::primary))
+        .route("/readyz/reads", get(ready::reads))
         .route("/metrics", get(page::metrics))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/cluster", get(api::cluster))

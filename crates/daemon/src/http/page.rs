@@ -15,8 +15,17 @@ use crate::metrics;
 use crate::overview::AdminWorld;
 
 /// What can be asked for.
-const PAGES: [&str; 7] =
-    ["/livez", "/readyz", "/metrics", "/api/v1/status", "/api/v1/cluster", "/api/v1/pools", "/api/v1/stats"];
+const PAGES: [&str; 9] = [
+    "/livez",
+    "/readyz",
+    "/readyz/primary",
+    "/readyz/reads",
+    "/metrics",
+    "/api/v1/status",
+    "/api/v1/cluster",
+    "/api/v1/pools",
+    "/api/v1/stats",
+];
 
 /// `/metrics`.
 pub(super) async fn metrics(State(world): State<Arc<AdminWorld>>) -> Response {

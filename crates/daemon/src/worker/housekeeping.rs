@@ -21,6 +21,7 @@ impl Worker {
             return;
         }
         self.times.ticked = now;
+        self.parts.stats.turned.at(now);
         self.look_at_held(now);
         self.expire(now);
         let counters = self.shared.memo.counters();

@@ -137,6 +137,7 @@ fn backend_token(index: usize) -> Token {
 impl Worker {
     fn new(parts: WorkerParts) -> Self {
         let now = parts.clock.now();
+        parts.stats.turned.at(now);
         let (me, workers) =
             (WorkerId(u16::try_from(parts.index).expect("few workers")), parts.pools.workers());
         let pools = Pools::new(Arc::clone(&parts.pools), me);
@@ -195,6 +196,7 @@ impl Worker {
             self.do_todo();
         }
         self.leave_pools();
+        self.parts.stats.turned.ended();
     }
 
     /// How long the loop may sleep.
