@@ -171,7 +171,7 @@ macro_rules! effects {
 effects! {
     /// A tracked SET or RESET; each has its [`crate::Detail`].
     SET = 0, "set";
-    /// Changes the session in a way that cannot be repeated on another backend: `set_config`, LOAD, SET ROLE,
+    /// Changes the session in a way that cannot be repeated on another backend: `set_config` but for one form, LOAD, SET ROLE,
     /// SET SESSION AUTHORIZATION, `setseed`.
     UNTRACKED_STATE = 1, "untracked_state";
     /// LISTEN.

@@ -11,7 +11,7 @@ use crate::judge::Judge;
 use crate::lexer::{Kind, Token};
 use crate::name::Folded;
 use crate::verdict::{Detail, Hints, Verdict};
-use crate::{Environment, TEXT_BYTES_MAX, hints, query};
+use crate::{Environment, TEXT_BYTES_MAX, hints, query, settings};
 
 /// What was found out about a statement.
 #[derive(Clone, Copy, Debug)]
@@ -106,12 +106,24 @@ impl<'t, 'e> Reader<'t, 'e> {
                 b';' => _ = self.cursor.next(),
                 0 if self.cursor.peek().kind == Kind::End => break,
                 _ => {
-                    let finding = self.statement();
+                    let finding = self.set_config().unwrap_or_else(|| self.statement());
                     self.add(finding);
                 }
             }
         }
         self.hint();
+    }
+
+    /// A SET that is said as a query, if the next statement is one. Never inside another statement, where it may not run.
+    fn set_config(&mut self) -> Option<Finding> {
+        let start = self.cursor.lexer.position();
+        if !begins_like_set_config(&self.cursor.text.as_bytes()[start..]) {
+            return None;
+        }
+        let detail = settings::set_config(&mut self.cursor, start, self.env)?;
+        self.effects |= Effects::SET;
+        self.details.push(detail);
+        Some(Finding::reads(Why::Set))
     }
 
     /// One statement, up to its semicolon.
@@ -280,4 +292,14 @@ impl<'t, 'e> Reader<'t, 'e> {
     pub(crate) fn creates_temporary(&self) -> bool {
         self.env.search_path.creates_temporary()
     }
+}
+
+/// `SELECT set_config` or `SELECT pg_catalog`, so that other queries are not read twice.
+fn begins_like_set_config(statement: &[u8]) -> bool {
+    let Some((select, rest)) = statement.split_at_checked("select".len()) else { return false };
+    let rest = rest.trim_ascii_start();
+    let begins = |word: &[u8]| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    matches!(rest.first(), Some(b's' | b'S' | b'p' | b'P'))
+        && select.eq_ignore_ascii_case(b"select")
+        && (begins(b"set_config") || begins(b"pg_catalog"))
 }

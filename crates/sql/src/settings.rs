@@ -1,8 +1,9 @@
-//! SET, RESET and SHOW (`VariableSetStmt` of PostgreSQL's grammar).
+//! SET, RESET and SHOW (`VariableSetStmt` of PostgreSQL's grammar), and SET said as `SELECT set_config(…)`.
 //!
 //! Answers `None` for anything that is not exactly one of PostgreSQL's forms, or that only PostgreSQL should read (a
 //! string with escapes). Does not know which settings exist.
 
+use crate::Environment;
 use crate::cursor::{Cursor, string_value};
 use crate::lexer::Kind;
 use crate::transaction;
@@ -77,6 +78,47 @@ pub(crate) fn reset(cursor: &mut Cursor<'_>, start: usize) -> Option<Setting> {
         return None;
     }
     Some(named(cursor, start, Assignment { name, value: SetValue::Default, local: false }))
+}
+
+/// A statement that is nothing but `SELECT set_config('name', 'value', false)`: how Django and others say SET. `start` is
+/// where the statement begins. Any other call of the function is not followed, nor one of a setting that is not a plain
+/// value of this session's, since its value could not be understood as SET's is.
+pub(crate) fn set_config(cursor: &mut Cursor<'_>, start: usize, env: &Environment<'_>) -> Option<Detail> {
+    let mut ahead = Cursor::new(&cursor.text[start..], env.standard_conforming_strings);
+    ahead.next();
+    let qualified = ahead.accept("pg_catalog");
+    let own = if qualified { ahead.accept_kind(Kind::Dot) } else { env.search_path.begins_with_catalogue() };
+    if !own || !ahead.accept("set_config") || !ahead.accept_kind(Kind::OpenParen) {
+        return None;
+    }
+    let name = ahead.next();
+    let name = string_value(ahead.slice(name))?.to_ascii_lowercase();
+    let literal = ahead.accept_kind(Kind::Comma).then(|| ahead.next())?;
+    let value = string_value(ahead.slice(literal)).filter(|value| !value.contains('\\'))?;
+    let local = ahead.accept_kind(Kind::Comma).then(|| ahead.accept("true"))?;
+    if !local && !ahead.accept("false") || !ahead.accept_kind(Kind::CloseParen) || !ahead.at_end() {
+        return None;
+    }
+    if !is_plain_setting(&name) {
+        return None;
+    }
+    let literal = ahead.slice(literal);
+    while !cursor.at_end() {
+        cursor.next();
+    }
+    let text = format!("SELECT pg_catalog.set_config('{name}', {literal}, {local})");
+    Some(Detail::Set { name, value: SetValue::Text(value), local, text })
+}
+
+/// A setting with a plain name and one value, which changes neither who one is nor how names are looked for.
+fn is_plain_setting(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.');
+    !name.is_empty()
+        && name.bytes().all(plain)
+        && !name.starts_with("transaction_")
+        && !name.starts_with(OWN_PREFIX)
+        && !UNTRACKED.contains(&name)
+        && !NAME_LISTS.contains(&name)
 }
 
 /// After the word SHOW. `Some(None)` is a SHOW of PostgreSQL's.

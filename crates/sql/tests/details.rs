@@ -30,6 +30,31 @@ fn own(name: &str, value: Option<&str>, local: bool) -> Detail {
 }
 
 #[test]
+fn a_setting_that_is_said_as_a_query_is_followed_in_one_form() {
+    let text = "SELECT pg_catalog.set_config('timezone', 'UTC', false)";
+    check("select set_config('TimeZone', 'UTC', false)", &[set("timezone", Some("UTC"), false, text)]);
+    let text = "SELECT pg_catalog.set_config('a.b', 'it''s', true)";
+    check("SELECT set_config('a.b', 'it''s', true);", &[set("a.b", Some("it's"), true, text)]);
+    check("SELECT set_config('search_path', 'x', false)", &[]);
+    check("COPY (SELECT set_config('a.b', 'c', false)) TO STDOUT", &[]);
+}
+
+#[test]
+fn only_postgresqls_own_set_config_is_followed() {
+    let catalogue = Catalogue::builtin();
+    for (path, followed) in [("public", true), ("public, pg_catalog", false)] {
+        let search_path = SearchPath::parse(path, "app");
+        let env = Environment {
+            catalogue: &catalogue,
+            search_path: &search_path,
+            standard_conforming_strings: true,
+        };
+        let details = sql::classify(b"SELECT set_config('a.b', 'c', false)", &env).details;
+        assert_eq!(details.is_empty(), !followed, "{path}");
+    }
+}
+
+#[test]
 fn transactions_are_followed() {
     check("BEGIN", &[begin(None, None, None)]);
     check("begin work read only", &[begin(Some(true), None, None)]);

@@ -137,6 +137,20 @@ fn check(text: &str) {
 struct Facts {
     writes: Option<String>,
     effects: Effects,
+    /// The statement at hand may be a SET that is said as a query.
+    sets: bool,
+}
+
+/// One call of one function with three constants, and nothing else.
+fn is_set_config(kind: &str, tokens: &[Token]) -> bool {
+    const OTHERS: [&str; 7] =
+        ["RangeVar", "A_Expr", "TypeCast", "ParamRef", "ColumnRef", "SubLink", "CommonTableExpr"];
+    let count = |word: &str| {
+        let opens = |pair: &&[Token]| pair[0] == Token::Word(word.to_owned()) && pair[1] == Token::Mark('{');
+        tokens.windows(2).filter(opens).count()
+    };
+    let alone = OTHERS.iter().all(|word| count(word) == 0) && count("ResTarget") == 1;
+    kind == "SelectStmt" && alone && count("FuncCall") == 1 && count("A_Const") == 3
 }
 
 /// Statements that need not write by themselves.
@@ -159,6 +173,7 @@ impl Facts {
             self.note(format!("a {kind}"));
         }
         self.session(kind, tokens);
+        self.sets = is_set_config(kind, tokens);
         let ctes: Vec<&str> = printed::fields(tokens, "ctename").filter_map(printed::first_string).collect();
         for (i, token) in tokens.iter().enumerate() {
             let Token::Word(word) = token else { continue };
@@ -191,6 +206,9 @@ impl Facts {
         let names = printed::strings_of(rest, "funcname");
         let Some(name) = names.last() else { return };
         let own_schema = names.len() < 2 || names[names.len() - 2] == "pg_catalog";
+        if *name == "set_config" && own_schema && self.sets {
+            return;
+        }
         let public = names.len() < 2 || names[names.len() - 2] == "public";
         if (public && WRITERS.contains(name)) || (own_schema && OWN_WRITERS.contains(name)) {
             self.note(format!("a call of {name}"));
