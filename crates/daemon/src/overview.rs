@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::config::ReadyWhen;
 use crate::mail::{Snapshot, ToWorker, WorkerHandle};
+use crate::monitor::events::Event;
 use crate::monitor::replication::{AGE_MAX, Replication, Slot, SlotLimit};
 use crate::monitor::{MonitorHandle, NodeStatus};
 use crate::pools::SharedPools;
@@ -134,6 +135,11 @@ impl AdminWorld {
         self.stats.iter().map(|stats| stats.turned.last().map(|at| now.since(at))).collect()
     }
 
+    /// What has happened, with the cluster's name, the oldest first.
+    pub(crate) fn events(&self) -> Vec<(String, Event)> {
+        events(&self.served.load().clusters)
+    }
+
     /// The clusters, and by which reads their replicas are judged, without asking the workers anything.
     pub(crate) fn clusters(&self) -> (Vec<ClusterRow>, Reads) {
         let (served, now) = (self.served.load(), self.clock.now());
@@ -161,6 +167,7 @@ impl AdminWorld {
             wall: self.clock.wall(),
             clusters,
             reads,
+            events: events(&served.clusters),
             databases: served.databases.iter().map(|database| DatabaseRow::of(database)).collect(),
             settings: served.settings.clone(),
             users: served.users.clone(),
@@ -222,6 +229,8 @@ pub(crate) struct Overview {
     pub(crate) wall: SystemTime,
     pub(crate) clusters: Vec<ClusterRow>,
     pub(crate) reads: Reads,
+    /// What has happened, with the cluster's name, the oldest first.
+    pub(crate) events: Vec<(String, Event)>,
     pub(crate) databases: Vec<DatabaseRow>,
     pub(crate) settings: Vec<SettingRow>,
     pub(crate) users: Vec<Arc<str>>,
@@ -410,6 +419,17 @@ pub(crate) fn node_row(node: &Node, seen: &NodeView, view: &View, about: (NodeSt
         replication: said.filter(|_| up),
         stream: Stream::default(),
     }
+}
+
+/// The events of all clusters in the order of time.
+fn events(clusters: &[Watched]) -> Vec<(String, Event)> {
+    let of_cluster = |watched: &Watched| {
+        let name = watched.cluster.name.clone();
+        watched.monitor.events().all().into_iter().map(move |event| (name.clone(), event))
+    };
+    let mut all: Vec<_> = clusters.iter().flat_map(of_cluster).collect();
+    all.sort_by_key(|(_, event)| event.at);
+    all
 }
 
 /// A database as configured.

@@ -55,6 +55,9 @@ macro_rules! subjects {
 
 subjects! {
     Nodes = "NODES", "Nodes with their roles, health and positions.";
+    Replication = "REPLICATION", "Streams of WAL, and how far each is behind.";
+    Slots = "SLOTS", "Replication slots, and the WAL they retain.";
+    Events = "EVENTS", "What has happened to the nodes, the newest last.";
     Freshness = "FRESHNESS", "What each node is proved to show.";
     Routes = "ROUTES", "Requests by the rule that chose their node.";
     Pools = "POOLS", "Clients and backends by database and user.";

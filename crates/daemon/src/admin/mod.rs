@@ -5,6 +5,7 @@
 
 mod answer;
 mod command;
+mod replication;
 mod show;
 mod stats;
 mod table;

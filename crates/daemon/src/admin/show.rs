@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::command::{ACTIONS, Subject};
-use super::stats;
 use super::table::{Cell, Column, Kind, Table, cell, maybe};
+use super::{replication, stats};
+use crate::clock::time_of_day;
 use crate::mail::{BackendRow, ClientRow, PoolRow};
 use crate::overview::{ClusterRow, DatabaseRow, NodeRow, Overview, VERSION};
 
@@ -22,6 +23,9 @@ const LIKE_PGBOUNCER: &str = "1.24.0";
 pub(super) fn table(subject: Subject, overview: &Overview) -> Table {
     match subject {
         Subject::Nodes => nodes(overview),
+        Subject::Replication => replication::streams(overview),
+        Subject::Slots => replication::slots(overview),
+        Subject::Events => replication::events(overview),
         Subject::Freshness => freshness(overview),
         Subject::Routes => stats::routes(overview),
         Subject::Pools => pools(overview),
@@ -46,6 +50,8 @@ const NODES: &[Column] = &[
     ("cluster", Text), ("name", Text), ("address", Text), ("role", Text), ("state", Text), ("timeline", Int),
     ("position", Text), ("lag_bytes", Big), ("staleness_ms", Float), ("receiver", Text), ("replay", Text),
     ("server_version", Text), ("probe_ms", Float), ("last_error", Text),
+    ("write_lag_bytes", Big), ("flush_lag_bytes", Big), ("upstream", Text), ("conflicts", Big), ("connections", Big),
+    ("connections_max", Big),
 ];
 
 fn nodes(overview: &Overview) -> Table {
@@ -71,6 +77,9 @@ fn nodes(overview: &Overview) -> Table {
             maybe(node.status.probe_time.map(millis)),
             maybe(node.status.last_error.as_deref()),
         ]
+        .into_iter()
+        .chain(replication::of_node(node))
+        .collect()
     };
     Table::new(NODES, with_cluster(overview).map(row))
 }
@@ -397,28 +406,12 @@ fn help() -> Table {
     Table::new(&[("command", Text), ("does", Text)], shows.chain(actions))
 }
 
-fn yes_no(yes: bool) -> &'static str {
+pub(super) fn yes_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
-}
-
-/// `2026-11-21 06:00:00 UTC`, PgBouncer's form. After H. Hinnant's "chrono-compatible low-level date algorithms".
-fn time_of_day(at: SystemTime) -> String {
-    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 #[cfg(test)]

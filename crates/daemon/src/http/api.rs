@@ -40,6 +40,11 @@ pub(super) async fn stats(State(world): State<Arc<AdminWorld>>) -> Response {
     page::json(StatusCode::OK, &stats_of(&world.overview().await))
 }
 
+/// `/api/v1/events`.
+pub(super) async fn events(State(world): State<Arc<AdminWorld>>) -> Response {
+    page::json(StatusCode::OK, &json!({ "events": replication::events(&world.events()) }))
+}
+
 /// The shape that CONTRACT fixes for `status --json`.
 fn status_of(overview: &Overview) -> Value {
     let nodes =
@@ -237,6 +242,15 @@ mod tests {
         assert_eq!(cluster["slots"][0]["retained_bytes"], 0x100_0060);
         assert_eq!(cluster["other_senders"][0]["application_name"], "pg_basebackup");
         assert_eq!(cluster_of(&overview.clusters[0], &overview)["nodes"][1]["write_lag_bytes"], 16);
+    }
+
+    #[test]
+    fn events_have_a_time_that_programs_and_people_can_read() {
+        assert_eq!(
+            replication::events(&example::overview().events),
+            json!([{ "time_ms": 1_795_240_792_000_u64, "time": "2026-11-21 05:59:52 UTC", "cluster": "main", "node": "one",
+                "kind": "primary", "event": "is the primary (epoch 1)" }])
+        );
     }
 
     #[test]

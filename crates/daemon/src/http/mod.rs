@@ -52,6 +52,7 @@ fn router(world: Arc<AdminWorld>) -> Router {
         .route("/api/v1/cluster", get(api::cluster))
         .route("/api/v1/pools", get(api::pools))
         .route("/api/v1/stats", get(api::stats))
+        .route("/api/v1/events", get(api::events))
         .fallback(page::not_found)
         .method_not_allowed_fallback(page::method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(REQUESTS_MAX)), within_limits))

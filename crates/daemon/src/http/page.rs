@@ -15,7 +15,7 @@ use crate::metrics;
 use crate::overview::AdminWorld;
 
 /// What can be asked for.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/livez",
     "/readyz",
     "/readyz/primary",
@@ -25,6 +25,7 @@ const PAGES: [&str; 9] = [
     "/api/v1/cluster",
     "/api/v1/pools",
     "/api/v1/stats",
+    "/api/v1/events",
 ];
 
 /// `/metrics`.

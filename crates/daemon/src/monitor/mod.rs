@@ -3,6 +3,7 @@
 //! A task per cluster tells the engine what was seen and does what it asks for; a task per node owns the one connection
 //! to it. Nothing is judged here: roles, health, freshness and pace are the engine's (`engine::cluster`).
 
+pub(crate) mod events;
 mod node;
 pub(crate) mod probe;
 pub(crate) mod replication;
@@ -21,6 +22,7 @@ use crate::config::MonitorSettings;
 use crate::mail::{Notice, ToWorker, WorkerHandle};
 use crate::spawn;
 use crate::world::Cluster;
+use events::Events;
 use node::{Finding, Watch};
 use probe::{Answer, Failure, Login, Receiver};
 use replication::Replication;
@@ -39,6 +41,7 @@ const WORKER_MAIL_MAX: Duration = Duration::from_millis(100);
 pub(crate) struct MonitorHandle {
     orders: mpsc::Sender<Order>,
     status: Arc<Mutex<Vec<NodeStatus>>>,
+    events: Events,
 }
 
 enum Order {
@@ -122,11 +125,16 @@ impl MonitorHandle {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What has happened to the nodes.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
     /// A handle to no monitor, of a world made for a test.
     #[cfg(test)]
     pub(crate) fn nobody(status: Vec<NodeStatus>) -> MonitorHandle {
         let (orders, _) = mpsc::channel(1);
-        MonitorHandle { orders, status: Arc::new(Mutex::new(status)) }
+        MonitorHandle { orders, status: Arc::new(Mutex::new(status)), events: Events::default() }
     }
 }
 
@@ -149,7 +157,7 @@ pub(crate) fn spawn(
         probed.push(Probed { node: node.id, asks, in_flight: false });
     }
     let status = probed.iter().map(|probed| NodeStatus::new(probed.node)).collect();
-    let handle = MonitorHandle { orders, status: Arc::new(Mutex::new(status)) };
+    let handle = MonitorHandle { orders, status: Arc::new(Mutex::new(status)), events: Events::default() };
     let nodes = cluster.nodes.iter().map(|node| (node.id, Arc::clone(&node.name))).collect();
     let monitor = Monitor {
         machine: Machine::new(
@@ -158,6 +166,7 @@ pub(crate) fn spawn(
         ),
         probed,
         status: Arc::clone(&handle.status),
+        events: handle.events.clone(),
         workers,
         clock,
         write_seen: None,
@@ -174,6 +183,7 @@ struct Monitor {
     machine: Machine,
     probed: Vec<Probed>,
     status: Arc<Mutex<Vec<NodeStatus>>>,
+    events: Events,
     workers: Vec<WorkerHandle>,
     clock: Clock,
     /// The newest write the engine was told of.
@@ -250,6 +260,8 @@ impl Monitor {
                         "the node answers the monitor"
                     );
                 }
+                let name = &self.cluster.nodes[finding.place].name;
+                self.events.note(self.clock.wall(), events::of_answer(name, status, answer));
                 status.on_answer(answer);
                 self.machine.on_probe(probed.node, answer.asked, answer.answered, answer.report());
             }
@@ -282,6 +294,7 @@ impl Monitor {
                 log_standing(&self.cluster.name, node);
             }
         }
+        self.events.note(self.clock.wall(), events::of_views(&self.published, &view));
         self.published = view;
         if eligibility {
             for worker in &self.workers {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::mail::{BackendRow, ClientRow, PoolRow};
+use crate::monitor::events::{Kind, News};
 use crate::monitor::probe::Receiver;
 use crate::monitor::replication::{
     Conflicts, Connections, LagMillis, Listed, Reached, Receiving, Sender, Slot,
@@ -26,6 +27,7 @@ pub(crate) fn overview() -> Overview {
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_240_800),
         clusters: vec![cluster(now)],
         reads: READS,
+        events: vec![("main".to_owned(), event(8, Kind::Primary, "is the primary (epoch 1)"))],
         databases: vec![database()],
         settings: vec![SettingRow {
             key: "max_client_conn".to_owned(),
@@ -45,6 +47,12 @@ pub(crate) fn overview() -> Overview {
             memory_limit_bytes: Some(1 << 30),
         },
     }
+}
+
+/// Something that happened to the first node, so long ago.
+fn event(seconds_ago: u64, kind: Kind, text: &str) -> Event {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_240_800 - seconds_ago);
+    Event { at, news: News { kind, node: Some(Arc::from("one")), text: text.to_owned() } }
 }
 
 fn totals() -> WorkerStats {

@@ -2,9 +2,13 @@
 //!
 //! Shapes only; which stream belongs to which node is found in `overview::replication`.
 
+use std::time::UNIX_EPOCH;
+
 use serde_json::{Map, Value, json};
 
 use super::millis;
+use crate::clock::time_of_day;
+use crate::monitor::events::Event;
 use crate::monitor::replication::{Conflicts, Receiving, Sender, Slot, SlotLimit};
 use crate::overview::replication::LagBytes;
 use crate::overview::{ClusterRow, NodeRow, Overview};
@@ -45,6 +49,22 @@ pub(super) fn cluster(cluster: &ClusterRow, overview: &Overview) -> Value {
         "slot_limit_bytes": slot_limit,
         "other_senders": others.collect::<Vec<_>>(),
     })
+}
+
+/// What has happened, the oldest first.
+pub(super) fn events(events: &[(String, Event)]) -> Value {
+    let one = |(cluster, event): &(String, Event)| {
+        let since = event.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        json!({
+            "time_ms": millis(since),
+            "time": time_of_day(event.at),
+            "cluster": cluster,
+            "node": event.news.node.as_deref(),
+            "kind": event.news.kind.name(),
+            "event": event.news.text,
+        })
+    };
+    events.iter().map(one).collect()
 }
 
 fn sender_of(node: &str, sender: &Sender, lag: LagBytes) -> Value {
