@@ -2,6 +2,8 @@
 //!
 //! Only what was typed. What it means is each command's own.
 
+pub(crate) mod replica;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Check(Check),
     Explain(Explain),
     Status(Status),
+    #[command(subcommand)]
+    Replica(replica::Replica),
     #[command(hide = true)]
     Completions(Completions),
     #[command(hide = true)]
@@ -172,12 +176,16 @@ mod tests {
 
     #[test]
     fn every_command_and_option_has_help() {
-        let command = Cli::command();
+        all_have_help(&Cli::command());
+    }
+
+    fn all_have_help(command: &clap::Command) {
         for subcommand in command.get_subcommands() {
             assert!(subcommand.get_about().is_some(), "{}", subcommand.get_name());
             for argument in subcommand.get_arguments() {
                 assert!(argument.get_help().is_some(), "{} {}", subcommand.get_name(), argument.get_id());
             }
+            all_have_help(subcommand);
         }
     }
 

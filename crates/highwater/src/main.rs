@@ -14,6 +14,7 @@ mod files;
 mod generate;
 mod http;
 mod output;
+mod replica;
 mod serve;
 mod settings;
 mod setup;
@@ -42,6 +43,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Check(check) => check::check(check),
         Command::Explain(explain) => explain::explain(explain),
         Command::Status(status) => status::status(status),
+        Command::Replica(replica) => replica::replica(replica),
         Command::Completions(completions) => generate::completions(completions),
         Command::Man(man) => generate::man(man),
     }

@@ -34,6 +34,12 @@ pub(crate) fn note(text: impl AsRef<str>) {
     let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 
+/// A line on standard error that takes the place of the one before, on a terminal.
+pub(crate) fn rewrite(text: impl AsRef<str>) {
+    let mut out = io::stderr().lock();
+    let _ = write!(out, "\r{}\x1b[K", text.as_ref()).and_then(|()| out.flush());
+}
+
 /// `1 problem`, `2 problems`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })

@@ -50,7 +50,7 @@ pub(crate) fn sync(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// `None` when the system does not say.
-fn free_bytes(directory: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(directory: &Path) -> Option<u64> {
     let facts = statvfs(directory).ok()?;
     Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }

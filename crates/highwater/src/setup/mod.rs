@@ -3,21 +3,21 @@
 //! `plan` says what is to be done and touches nothing; `cluster` does it; `supervise` keeps it alive and stops it;
 //! `router` runs the daemon in this process and proves that it serves. Everything else serves these four.
 
-mod account;
+pub(crate) mod account;
 mod cluster;
-mod disk;
-mod place;
+pub(crate) mod disk;
+pub(crate) mod place;
 mod plan;
-mod ports;
-mod postgres;
-mod process;
-mod progress;
+pub(crate) mod ports;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod progress;
 mod router;
-mod server;
-mod signals;
+pub(crate) mod server;
+pub(crate) mod signals;
 mod summary;
 mod supervise;
-mod tools;
+pub(crate) mod tools;
 
 use std::path::Path;
 use std::pin::pin;
@@ -57,7 +57,7 @@ pub(crate) fn up(asked: &args::Up) -> anyhow::Result<()> {
 
 /// Runs a future on a runtime of its own, so that no task of one phase lives on in the next. All on this thread: the
 /// kernel's leash on our children is held by the thread that started them.
-fn phase<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+pub(crate) fn phase<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
@@ -134,6 +134,6 @@ async fn finish(router: impl Future<Output = anyhow::Result<()>>) -> anyhow::Res
 }
 
 /// An SQL string literal, also good for postgresql.conf.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -29,6 +29,9 @@ const MARKER: &str = "highwater.json";
 const LOCK: &str = "highwater.lock";
 const DRAFT: &str = ".highwater.new";
 
+/// Where `highwater replica` keeps its own, in the same directory when nobody says otherwise.
+pub(crate) const REPLICAS: &str = "replicas";
+
 /// Longest path of a Unix socket that PostgreSQL accepts, in bytes (`sun_path` is 108 with its final zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -245,13 +248,15 @@ fn read_marker(text: &str) -> Result<Marker, String> {
     serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))
 }
 
-/// True when there is nothing but our own lock, a half-written marker, or what `mkfs` leaves.
+/// True when there is nothing but our own lock, a half-written marker, `highwater replica`'s, or what `mkfs` leaves.
 fn is_unused(root: &Path) -> anyhow::Result<bool> {
     let entries = fs::read_dir(root).with_context(|| format!("can't read {}", root.display()))?;
-    Ok(entries.flatten().all(|e| [LOCK, DRAFT, "lost+found"].iter().any(|name| e.file_name() == *name)))
+    Ok(entries
+        .flatten()
+        .all(|e| [LOCK, DRAFT, REPLICAS, "lost+found"].iter().any(|name| e.file_name() == *name)))
 }
 
-fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
+pub(crate) fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
     let made = fs::create_dir_all(path).and_then(|()| {
         // A directory that somebody else made keeps its mode, as long as it can be used.
         if fs::read_dir(path)?.next().is_none() {
@@ -284,7 +289,7 @@ fn lock(root: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn refuse_blocked(directory: &Path, account: &Account) -> anyhow::Result<()> {
+pub(crate) fn refuse_blocked(directory: &Path, account: &Account) -> anyhow::Result<()> {
     let (Some(at), Account::Other { name, .. }) = (account.blocked_at(directory), account) else {
         return Ok(());
     };
@@ -296,13 +301,13 @@ fn refuse_blocked(directory: &Path, account: &Account) -> anyhow::Result<()> {
 
 /// True when sockets can be there: the path of the longest name, `.s.PGSQL.` and five digits, is short enough, and
 /// holds no character that ends a name in a list of directories or of hosts, or that is not UTF-8.
-fn fits_sockets(directory: &Path) -> bool {
+pub(crate) fn fits_sockets(directory: &Path) -> bool {
     let length = directory.as_os_str().len() + "/.s.PGSQL.65535".len();
     length <= SOCKET_PATH_BYTES_MAX && directory.to_str().is_some_and(|path| !path.contains([',', '"']))
 }
 
 /// 96 random bits in hexadecimal: no character that a DSN, SQL or a shell would have to escape.
-fn password() -> anyhow::Result<String> {
+pub(crate) fn password() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 12];
     getrandom::fill(&mut bytes).map_err(|error| failure::failed(format!("no random numbers: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

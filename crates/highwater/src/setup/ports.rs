@@ -32,7 +32,7 @@ pub(crate) fn require_free(port: u16, purpose: &str) -> anyhow::Result<()> {
 }
 
 /// The process that listens on `port`, as `name (pid 1)`, as far as /proc lets this user see it.
-fn holder(port: u16) -> Option<String> {
+pub(crate) fn holder(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;

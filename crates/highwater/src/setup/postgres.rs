@@ -86,6 +86,11 @@ fn installation(bin: &Path) -> anyhow::Result<Installation> {
 
 /// Every complete installation in the usual places.
 fn search() -> Vec<Installation> {
+    places().iter().filter_map(|bin| installation(bin).ok()).collect()
+}
+
+/// The usual places.
+fn places() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> =
         environment::variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     if let Some(bin) = answer_of(Path::new("pg_config"), "--bindir") {
@@ -95,7 +100,7 @@ fn search() -> Vec<Installation> {
     places.extend(versioned("/usr/lib/postgresql", ""));
     places.extend(versioned("/usr", "pgsql-"));
     places.extend(versioned("/opt/homebrew/opt", "postgresql@"));
-    places.iter().filter_map(|bin| installation(bin).ok()).collect()
+    places
 }
 
 /// `parent/prefix*/bin`, for packagers that keep versions side by side.
@@ -120,15 +125,69 @@ fn parse_version(text: &str) -> Option<(u32, String)> {
     Some((version[..digits].parse().ok()?, version.to_owned()))
 }
 
+/// A `pg_basebackup` that can copy a server of `major`: the installation's own, else the next younger one in the usual
+/// places. An older one refuses a younger server (<https://www.postgresql.org/docs/current/app-pgbasebackup.html>).
+pub(crate) fn find_pg_basebackup(own: &Path, major: u32) -> Option<Installation> {
+    let mut found: Vec<Installation> = std::iter::once(own.to_path_buf())
+        .chain(places())
+        .filter_map(|bin| versioned_program(&bin, "pg_basebackup"))
+        .filter(|one| one.major >= major)
+        .collect();
+    found.sort_by_key(|one| one.major);
+    found.into_iter().next()
+}
+
+/// Every directory in the usual places with a `postgres` of `major`, or only the one given; `Err` has the versions found.
+pub(crate) fn find_server(pg_bin: Option<&Path>, major: u32) -> Result<Installation, Vec<String>> {
+    let places = pg_bin.map_or_else(places, |bin| vec![bin.to_path_buf()]);
+    let found: Vec<Installation> =
+        places.iter().filter_map(|bin| versioned_program(bin, "postgres")).collect();
+    match found.iter().find(|one| one.major == major) {
+        Some(one) => Ok(one.clone()),
+        None => Err(found.into_iter().map(|one| one.version).collect()),
+    }
+}
+
+fn versioned_program(bin: &Path, program: &str) -> Option<Installation> {
+    let path = bin.join(program);
+    // `pg_basebackup (PostgreSQL) 15.14` as `postgres (PostgreSQL) 15.14`.
+    let (major, version) = parse_version(&answer_of(&path, "--version").filter(|_| path.is_file())?)?;
+    // Where a link leads to, since only there the others stand beside it; a wrapper of another name stays where it is.
+    let real = path.canonicalize().ok().filter(|real| real.ends_with(program)).unwrap_or(path);
+    Some(Installation { bin: real.parent().unwrap_or(bin).to_path_buf(), major, version })
+}
+
+/// True when the installation has this library, as `shared_preload_libraries` names it.
+pub(crate) fn has_library(installation: &Installation, library: &str) -> bool {
+    if library.starts_with('/') {
+        return Path::new(library).exists() || Path::new(&format!("{library}.so")).exists();
+    }
+    let name = library.trim_start_matches("$libdir/");
+    library_places(installation).iter().any(|place| {
+        ["so", "dylib"].iter().any(|suffix| place.join(format!("{name}.{suffix}")).is_file())
+            || place.join(name).is_file()
+    })
+}
+
+/// True when the server tells systemd that it is ready (`--with-systemd`): it is linked with its library then.
+pub(crate) fn tells_systemd(installation: &Installation) -> bool {
+    const LIBRARY: &[u8] = b"libsystemd.so";
+    std::fs::read(installation.bin.join("postgres"))
+        .is_ok_and(|bytes| bytes.windows(LIBRARY.len()).any(|window| window == LIBRARY))
+}
+
 /// True when the installation brings `pg_stat_statements` (a package of its own on some systems).
 pub(crate) fn has_pg_stat_statements(installation: &Installation) -> bool {
+    has_library(installation, "pg_stat_statements")
+}
+
+/// Where an installation keeps its libraries.
+fn library_places(installation: &Installation) -> Vec<PathBuf> {
     let mut places = vec![installation.bin.join("../lib"), installation.bin.join("../lib/postgresql")];
     if let Some(directory) = answer_of(&installation.bin.join("pg_config"), "--pkglibdir") {
         places.push(PathBuf::from(directory.trim()));
     }
-    places.iter().any(|place| {
-        ["so", "dylib"].iter().any(|suffix| place.join(format!("pg_stat_statements.{suffix}")).is_file())
-    })
+    places
 }
 
 #[cfg(test)]

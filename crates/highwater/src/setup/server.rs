@@ -173,10 +173,7 @@ impl Server {
 /// started it.
 pub(crate) async fn stop_left_behind(data: &Path) -> anyhow::Result<()> {
     let pid_file = data.join("postmaster.pid");
-    let Ok(text) = fs::read_to_string(&pid_file) else { return Ok(()) };
-    let Some(pid) = text.lines().next().and_then(|line| Pid::from_raw(line.trim().parse().ok()?)) else {
-        return Ok(());
-    };
+    let Some(pid) = named_in(&pid_file) else { return Ok(()) };
     if !runs_in(pid, data) {
         if Path::new(&format!("/proc/{pid}")).exists() {
             // The number belongs to another process by now, which would make PostgreSQL refuse to start.
@@ -203,6 +200,17 @@ pub(crate) async fn stop_left_behind(data: &Path) -> anyhow::Result<()> {
         "the PostgreSQL with pid {pid} runs on {} and can't be stopped",
         data.display()
     )))
+}
+
+/// The process that a postmaster.pid names, whether it runs or not.
+fn named_in(pid_file: &Path) -> Option<Pid> {
+    let text = fs::read_to_string(pid_file).ok()?;
+    Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+}
+
+/// The postmaster that runs on `data`, which must be its real path.
+pub(crate) fn running_on(data: &Path) -> Option<Pid> {
+    named_in(&data.join("postmaster.pid")).filter(|pid| runs_in(*pid, data))
 }
 
 /// A postmaster's working directory is its data directory.

@@ -38,6 +38,12 @@ impl Tools {
         Tools { installation, account, directory: directory.to_path_buf(), leash }
     }
 
+    /// The same, for a server that shall outlive this process.
+    pub(crate) fn unleashed(mut self) -> Tools {
+        self.leash = false;
+        self
+    }
+
     /// A command for one of the programs; its output goes to `log`.
     pub(crate) fn command(&self, program: &str, log: &Path) -> anyhow::Result<Command> {
         let path = self.installation.bin.join(program);
