@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::deploy::{self, Answer};
 use crate::tidy;
 
 /// How much is tested.
@@ -22,7 +23,7 @@ enum Outcome {
     Passed,
     Failed,
     /// Nothing was judged; the text says why: the tool is not installed, or what it compares with was made elsewhere.
-    Skipped(&'static str),
+    Skipped(String),
 }
 
 struct Step {
@@ -44,6 +45,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
         })?,
         step("dependencies", || dependencies(root))?,
         step("instructions", || instructions(root))?,
+        step("alerts", || deploy::alerts(root).map(outcome))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,
     ];
     steps.push(step("tests", || tests(root, extent))?);
@@ -70,14 +72,16 @@ fn instructions(root: &Path) -> io::Result<Outcome> {
     if !valgrind.status().is_ok_and(|status| status.success()) {
         let what = "skipped: valgrind is not installed (apt-get install valgrind)";
         println!("{what}");
-        return Ok(Outcome::Skipped(what));
+        return Ok(Outcome::Skipped(what.to_owned()));
     }
     let mut check = Command::new(cargo_path());
     check.current_dir(root).args(["run", "--release", "--quiet", "-p", "steps", "--"]);
     check.args(["check", "bench/steps.json"]);
     let status = check.stdin(Stdio::null()).status()?;
     if status.code() == Some(STEPS_NOT_JUDGED) {
-        return Ok(Outcome::Skipped("not judged: the counts are of another compiler or processor"));
+        return Ok(Outcome::Skipped(
+            "not judged: the counts are of another compiler or processor".to_owned(),
+        ));
     }
     Ok(verdict(status.success()))
 }
@@ -86,7 +90,7 @@ fn dependencies(root: &Path) -> io::Result<Outcome> {
     if !has_subcommand(root, "deny")? {
         let what = "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)";
         println!("{what}");
-        return Ok(Outcome::Skipped(what));
+        return Ok(Outcome::Skipped(what.to_owned()));
     }
     cargo(root, &["deny", "--all-features", "check", "licenses", "bans", "sources"], &[])
 }
@@ -118,6 +122,14 @@ fn cargo_path() -> std::ffi::OsString {
 
 fn verdict(is_well: bool) -> Outcome {
     if is_well { Outcome::Passed } else { Outcome::Failed }
+}
+
+fn outcome(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Good => Outcome::Passed,
+        Answer::Bad => Outcome::Failed,
+        Answer::Skipped(what) => Outcome::Skipped(what),
+    }
 }
 
 fn print_summary(steps: &[Step]) {

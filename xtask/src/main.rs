@@ -1,6 +1,6 @@
 //! The project's own tasks: `cargo xtask tidy` holds the fences, `cargo xtask ci` is the one gate.
 //!
-//! It checks and reports; it changes no file of the project.
+//! It checks and reports; only `cargo xtask dashboard` changes a file of the project.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a tool for the terminal")]
 #![allow(
@@ -9,6 +9,7 @@
 )]
 
 mod ci;
+mod deploy;
 mod tidy;
 
 use std::path::Path;
@@ -18,6 +19,8 @@ const HELP: &str = "\
 cargo xtask tidy           floors, module order, sizes, module docs, bans, dead files, links
 cargo xtask ci [--full]    the whole gate: format, lints, tidy, docs, dependencies, tests
                            --full adds the slow tests (every PostgreSQL version, long runs)
+cargo xtask alerts         alert rules, their tests and the dashboard
+cargo xtask dashboard      writes deploy/grafana/highwater.json from its table of panels
 cargo xtask help           this text";
 
 fn main() -> ExitCode {
@@ -30,6 +33,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(root),
         ["ci"] => ci::run(root, ci::Extent::Usual),
         ["ci", "--full"] => ci::run(root, ci::Extent::Full),
+        ["alerts"] => deploy::alerts(root).map(|answer| answer != deploy::Answer::Bad),
+        ["dashboard"] => deploy::write_dashboard(root).map(|()| true),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(true)
