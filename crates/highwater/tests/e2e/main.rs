@@ -22,6 +22,7 @@ mod fresh;
 mod harness;
 mod pgbench;
 mod pooling;
+mod prometheus;
 mod protocol;
 mod routing;
 mod serve_cli;
