@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::deploy::{self, Answer};
-use crate::tidy;
+use crate::{terraform, tidy};
 
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Extent {
 }
 
 /// What became of a step.
-enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Failed,
     /// Nothing was judged; the text says why: the tool is not installed, or what it compares with was made elsewhere.
@@ -46,6 +46,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
         step("dependencies", || dependencies(root))?,
         step("instructions", || instructions(root))?,
         step("alerts", || deploy::alerts(root).map(outcome))?,
+        step("terraform", || terraform::check(root, cargo_path()))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,
     ];
     steps.push(step("tests", || tests(root, extent))?);

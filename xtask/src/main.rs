@@ -10,6 +10,7 @@
 
 mod ci;
 mod deploy;
+mod terraform;
 mod tidy;
 
 use std::path::Path;
