@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::machine::{Machine, load_average};
 use crate::measure;
 use crate::report;
 use crate::sample::{Report, Sample, figure};
@@ -16,6 +15,7 @@ use crate::syscalls;
 use crate::targets::{Auth, Backends, Behind, Contender, Place, Target};
 use crate::terminal;
 use crate::workload::{ALL, QUICK, What, Workload};
+use load::machine::{Machine, load_average};
 
 /// Above this load average before the run, a machine is busy.
 const BUSY_LOAD: f64 = 0.7;

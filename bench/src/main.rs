@@ -3,7 +3,6 @@
 
 mod compare;
 mod drive;
-mod machine;
 mod measure;
 mod null;
 mod process;

@@ -1,17 +1,18 @@
 //! One measurement: the generator at work, and what the proxy spent meanwhile.
 
 use load::clock::now;
+use load::cpu::Cpu;
 use std::time::{Duration, Instant};
 
 use load::bulk::Bulk;
 use load::fleet::{Fleet, Plan};
 use load::{Tally, churn};
 
-use crate::machine::Busy;
-use crate::process::{Cpu, Service};
+use crate::process::Service;
 use crate::sample::{Sample, figure};
 use crate::targets::{Backends, Kind, Target};
 use crate::workload::{BULK_ROWS, Transfer, What, Workload};
+use load::machine::Busy;
 
 /// How long a proxy is driven before it is measured.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(300);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::machine::Machine;
+use load::machine::Machine;
 
 /// One target in one round of one workload. Absent figures were not measured.
 #[derive(Debug, Clone, Default, Serialize)]

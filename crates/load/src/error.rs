@@ -16,6 +16,8 @@ pub enum Error {
         /// Its words.
         message: String,
     },
+    /// The server asks for a password and none was given.
+    PasswordWanted,
     /// The server closed the connection.
     Closed,
     /// The server sent what the protocol does not allow here.
@@ -31,6 +33,7 @@ impl fmt::Display for Error {
             Error::Refused { sqlstate, message } => {
                 write!(f, "the server refused: {message} ({sqlstate})")
             }
+            Error::PasswordWanted => f.write_str("the server asks for a password and none was given"),
             Error::Closed => f.write_str("the server closed a connection"),
             Error::Protocol(what) => write!(f, "the server broke the protocol: {what}"),
             Error::Stalled(wait) => write!(f, "no answer on any connection for {} s", wait.as_secs()),

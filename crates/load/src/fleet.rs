@@ -15,7 +15,7 @@ use wire::frame::{self, tag::backend as tag};
 use crate::clock::now;
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::login::{Login, Progress, Target, sqlstate};
+use crate::login::{Login, Progress, Target, refused, sqlstate};
 use crate::statement::{Asker, Protocol, Statements};
 use crate::tally::Tally;
 
@@ -203,7 +203,7 @@ impl Member {
 }
 
 /// Writes what the socket takes and says how much that was.
-fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize, Error> {
+pub(crate) fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize, Error> {
     let mut sent = 0;
     while sent < bytes.len() {
         match stream.write(&bytes[sent..]) {
@@ -249,6 +249,22 @@ pub(crate) fn read_frame(stream: &mut BlockingStream, frame: &mut Vec<u8>) -> Re
     let total = header.expect("five bytes hold a header").total;
     frame.resize(total, 0);
     stream.read_exact(&mut frame[frame::HEADER_LEN..]).map_err(failed)
+}
+
+/// Runs a text whose rows nobody wants to see.
+pub(crate) fn run(stream: &mut BlockingStream, text: &str) -> Result<(), Error> {
+    let mut out = Vec::new();
+    encode::query(&mut out, text).map_err(|error| Error::Protocol(error.to_string()))?;
+    stream.write_all(&out).map_err(|error| Error::Io("write", error))?;
+    let (mut frame, mut failed) = (Vec::new(), None);
+    loop {
+        read_frame(stream, &mut frame)?;
+        match frame[0] {
+            tag::READY_FOR_QUERY => return failed.map_or(Ok(()), Err),
+            tag::ERROR_RESPONSE => failed = Some(refused(&frame)),
+            _ => {}
+        }
+    }
 }
 
 /// Prepares statements, one round trip for all.

@@ -12,7 +12,7 @@ const DOUBLINGS: u32 = 36;
 const BUCKETS: usize = ((DOUBLINGS as u64 + 1) * STEPS) as usize;
 
 /// Counts of durations, by nanoseconds.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
     total: u64,

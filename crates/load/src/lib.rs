@@ -13,6 +13,11 @@
 //! | [`ask`] | a question whose answer is to be read |
 //! | [`statement`] | what is asked and what has to come back |
 //! | [`histogram`], [`tally`] | what is known after a run |
+//! | [`crew`] | a user's load test: connections that ask a script's transactions, in a closed or an open loop |
+//! | [`script`], [`pace`], [`random`] | what it asks, when, and by which chance |
+//! | [`outcome`] | what is known after it |
+//! | [`stale`] | which reads missed a write that somebody had been told of |
+//! | [`cpu`], [`machine`] | what a process of this machine spent meanwhile; what machine it is |
 //!
 //! It starts no threads and no processes, prints nothing, and knows nothing of who listens at the other end.
 
@@ -23,12 +28,23 @@ pub mod bulk;
 pub mod churn;
 pub mod clock;
 mod connection;
+pub mod cpu;
+pub mod crew;
 pub mod error;
 pub mod fleet;
 pub mod histogram;
 pub mod login;
+pub mod machine;
+pub mod outcome;
+pub mod pace;
+pub mod random;
+mod return_way;
+pub mod script;
+pub mod stale;
 pub mod statement;
+mod talk;
 pub mod tally;
+mod timer;
 
 pub use error::Error;
 pub use fleet::Fleet;

@@ -1,10 +1,11 @@
-//! Logging in: start-up, trust or SCRAM-SHA-256, up to the first ReadyForQuery. Bytes in, bytes out; the socket is the caller's.
+//! Logging in: start-up, trust, SCRAM-SHA-256, md5 or a plain password, up to the first ReadyForQuery. Bytes in, bytes out; the socket is the caller's.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use wire::auth::md5::md5_password;
 use wire::auth::scram::{AwaitServerFinal, Challenge, ClientExchange, Gs2, MECHANISM, ScramKeys};
 use wire::backend::Authentication;
 use wire::encode;
@@ -25,6 +26,8 @@ pub struct Target {
     pub database: String,
     /// The password; none where the server trusts.
     pub password: Option<String>,
+    /// Further parameters of the start-up packet, such as application_name.
+    pub parameters: Vec<(String, String)>,
     keys: Arc<Mutex<Option<Remembered>>>,
 }
 
@@ -43,6 +46,7 @@ impl Target {
             user: user.to_owned(),
             database: database.to_owned(),
             password: None,
+            parameters: Vec::new(),
             keys: Arc::default(),
         }
     }
@@ -54,11 +58,13 @@ impl Target {
         self
     }
 
+    fn password(&self) -> Result<&str, Error> {
+        self.password.as_deref().ok_or(Error::PasswordWanted)
+    }
+
     /// The keys for this challenge, derived once per salt.
     fn keys(&self, challenge: &Challenge) -> Result<ScramKeys, Error> {
-        let Some(password) = &self.password else {
-            return Err(Error::Protocol("it asks for a password and none was given".to_owned()));
-        };
+        let password = self.password()?;
         let mut kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = kept.as_ref()
             && known.salt == challenge.salt()
@@ -98,8 +104,9 @@ enum State {
 impl Login {
     /// Begins one: appends the first packet.
     pub(crate) fn begin(target: &Target, out: &mut Vec<u8>) -> Result<Login, Error> {
-        encode_startup(out, &[("user", &target.user), ("database", &target.database)])
-            .map_err(|error| Error::Protocol(error.to_string()))?;
+        let mut parameters = vec![("user", target.user.as_str()), ("database", target.database.as_str())];
+        parameters.extend(target.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        encode_startup(out, &parameters).map_err(|error| Error::Protocol(error.to_string()))?;
         Ok(Login { state: State::Started })
     }
 
@@ -129,6 +136,15 @@ impl Login {
         let asked = Authentication::parse(frame).map_err(|error| broken(&error))?;
         self.state = match (asked, std::mem::replace(&mut self.state, State::Started)) {
             (Authentication::Ok, State::Started | State::Accepted) => State::Accepted,
+            (Authentication::CleartextPassword, State::Started) => {
+                encode::password(out, target.password()?.as_bytes()).map_err(|error| broken(&error))?;
+                State::Accepted
+            }
+            (Authentication::Md5Password { salt }, State::Started) => {
+                let answer = md5_password(target.user.as_bytes(), target.password()?.as_bytes(), salt);
+                encode::password(out, answer.expose()).map_err(|error| broken(&error))?;
+                State::Accepted
+            }
             (Authentication::Sasl(_), State::Started) => {
                 let exchange =
                     ClientExchange::new(&nonce()?, Gs2::Unsupported).map_err(|error| broken(&error))?;
@@ -151,7 +167,7 @@ impl Login {
             }
             _ => {
                 return Err(Error::Protocol(
-                    "it asks for an authentication method other than SCRAM-SHA-256, or out of turn"
+                    "it asks for an authentication method other than SCRAM-SHA-256, md5 or a password, or out of turn"
                         .to_owned(),
                 ));
             }
@@ -167,7 +183,7 @@ fn nonce() -> Result<String, Error> {
 }
 
 /// The error that an ErrorResponse at login is.
-fn refused(frame: &[u8]) -> Error {
+pub(crate) fn refused(frame: &[u8]) -> Error {
     let Ok(fields) = ErrorFields::parse(frame) else {
         return Error::Protocol("an ErrorResponse that is none".to_owned());
     };

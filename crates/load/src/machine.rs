@@ -7,17 +7,23 @@ use serde::Serialize;
 
 /// What the figures were measured on.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Machine {
-    pub(crate) cpu: String,
-    pub(crate) cores: usize,
-    pub(crate) memory_gib: u64,
-    pub(crate) kernel: String,
-    pub(crate) load_average_before: f64,
+pub struct Machine {
+    /// The processor's name.
+    pub cpu: String,
+    /// How many cores we may use.
+    pub cores: usize,
+    /// Memory, rounded up.
+    pub memory_gib: u64,
+    /// The kernel's release.
+    pub kernel: String,
+    /// Processes that ran or wanted to, in the minute before.
+    pub load_average_before: f64,
 }
 
 impl Machine {
     /// This one, now.
-    pub(crate) fn look() -> Machine {
+    #[must_use]
+    pub fn look() -> Machine {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let after_colon = |text: &str, key: &str| -> String {
             let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
@@ -36,18 +42,20 @@ impl Machine {
 }
 
 /// Of the last minute.
-pub(crate) fn load_average() -> f64 {
+#[must_use]
+pub fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }
 
 /// What all processes together have used, in ticks of 10 ms; and what the hypervisor took.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Busy(u64);
+pub struct Busy(u64);
 
 impl Busy {
     /// Up to now.
-    pub(crate) fn now() -> Busy {
+    #[must_use]
+    pub fn now() -> Busy {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
         let first = text.lines().next().unwrap_or_default();
         let fields: Vec<u64> =
@@ -57,7 +65,8 @@ impl Busy {
     }
 
     /// Since then.
-    pub(crate) fn since(self, before: Busy) -> Duration {
+    #[must_use]
+    pub fn since(self, before: Busy) -> Duration {
         Duration::from_millis(self.0.saturating_sub(before.0) * 10)
     }
 }
