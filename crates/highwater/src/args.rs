@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::bench;
 use crate::settings::Flags;
 
 /// PostgreSQL read-replica router and connection pooler.
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Status(Status),
     #[command(subcommand)]
     Replica(replica::Replica),
+    Bench(Box<bench::args::Bench>),
     #[command(hide = true)]
     Completions(Completions),
     #[command(hide = true)]

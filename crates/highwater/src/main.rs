@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod check;
 mod connection;
 mod dsn;
@@ -44,6 +45,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Explain(explain) => explain::explain(explain),
         Command::Status(status) => status::status(status),
         Command::Replica(replica) => replica::replica(replica),
+        Command::Bench(bench) => bench::bench(bench),
         Command::Completions(completions) => generate::completions(completions),
         Command::Man(man) => generate::man(man),
     }

@@ -18,7 +18,11 @@ pub(crate) const FLOORS: &[Floor] = &[
     Floor { name: "advisor", floor: 1, may_use: &["wire", "sql"] },
     Floor { name: "client", floor: 2, may_use: &["wire"] },
     Floor { name: "daemon", floor: 2, may_use: &["wire", "sql", "engine", "advisor"] },
-    Floor { name: "highwater", floor: 3, may_use: &["wire", "sql", "engine", "advisor", "client", "daemon"] },
+    Floor {
+        name: "highwater",
+        floor: 3,
+        may_use: &["wire", "sql", "engine", "advisor", "client", "daemon", "load"],
+    },
     Floor { name: "load", floor: 2, may_use: &["wire"] },
     Floor { name: "bench", floor: 3, may_use: &["wire", "load"] },
     Floor { name: "steps", floor: 3, may_use: &["wire", "sql", "engine"] },
