@@ -4,9 +4,11 @@
 
 use std::fs;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::home::Home;
 use crate::output;
@@ -53,12 +55,13 @@ pub(crate) async fn copy(what: &Copy<'_>, home: &Home, tools: &Tools) -> anyhow:
         command.arg("-T").arg(format!("{}={}", escaped(place), escaped(&place_here.display().to_string())));
     }
     let program = tools.installation.bin.join("pg_basebackup");
-    let mut process =
+    let process =
         Process::spawn(&mut command).with_context(|| format!("can't start {}", program.display()))?;
+    let mut copying = Copying(process);
     let mut bar = Bar::new();
     let status = loop {
         bar.show(tail(&log).lines().rev().find_map(done));
-        if let Some(status) = process.ended() {
+        if let Some(status) = copying.0.ended() {
             break status;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -72,6 +75,38 @@ pub(crate) async fn copy(what: &Copy<'_>, home: &Home, tools: &Tools) -> anyhow:
         tail(&log).lines().filter(|line| done(line).is_none()).flat_map(|line| [line, "\n"]).collect();
     let reason = failure_in(&said).unwrap_or_else(|| status.to_string());
     Err(tools.explain("pg_basebackup", &reason, &log))
+}
+
+/// `pg_basebackup` and the process it starts for the WAL, which outlives it otherwise and keeps the slot in use.
+struct Copying(Process);
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.0.kill_with_descendants();
+    }
+}
+
+/// Ends what is left of a copy whose command was killed: the leash ends `pg_basebackup`, but not what it has started. The
+/// caller holds the directory's lock, so that nobody copies into it by right.
+pub(crate) fn end_left_behind(home: &Home) {
+    let data = home.data();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+        let (Some(pid), Ok(line)) = (pid, fs::read(entry.path().join("cmdline"))) else { continue };
+        if is_copy_into(&line, &data) {
+            // The only failures left are that it ended this moment, or is not ours: then its slot stays in use, which is
+            // told when that is to be dropped.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// From the words of a command line, each ended by a zero byte (proc(5)).
+fn is_copy_into(command_line: &[u8], data: &Path) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0);
+    let program = words.next().is_some_and(|word| word.ends_with(b"/pg_basebackup"));
+    let data = data.as_os_str().as_encoded_bytes();
+    program && words.next() == Some(b"-D".as_slice()) && words.next() == Some(data)
 }
 
 /// `-T OLD=NEW` ends OLD at the first plain `=`.
@@ -154,6 +189,18 @@ mod tests {
         assert_eq!((tenths(over), figures(over).starts_with("100 %")), (10, true));
         assert_eq!(tenths(Done { kib: 5, of_kib: 0 }), 0);
         assert_eq!(bar(over).chars().filter(|c| *c == '█').count() as u64, BAR_CELLS);
+    }
+
+    #[test]
+    fn only_a_copy_into_this_very_directory_is_left_behind_by_us() {
+        let line = |words: &[&str]| {
+            words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect::<Vec<_>>()
+        };
+        let data = Path::new("/r/r1/data");
+        assert!(is_copy_into(&line(&["/pg/bin/pg_basebackup", "-D", "/r/r1/data", "-d", "x"]), data));
+        assert!(!is_copy_into(&line(&["/pg/bin/pg_basebackup", "-D", "/r/r1/data2"]), data));
+        assert!(!is_copy_into(&line(&["vi", "-D", "/r/r1/data"]), data));
+        assert!(!is_copy_into(b"", data));
     }
 
     #[test]

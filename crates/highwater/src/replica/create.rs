@@ -86,8 +86,8 @@ async fn look(asked: &Create) -> anyhow::Result<Job<'_>> {
     let registry = Registry::open(asked.registry.registry.as_deref())?;
     let mut home = Home::at(&asked.dir.clone().unwrap_or_else(|| registry.path(&name)))?;
     let earlier = home.record()?;
-    refuse_other(&name, &slot, &registry, &home, earlier.as_ref())?;
     let target = Target::parse(&asked.primary)?;
+    refuse_other((&name, &slot), &target, &registry, &home, earlier.as_ref())?;
     let account = Account::choose()?;
     progress.step(&format!("looking at the primary at {}", target.address()));
     let primary = target.connect().await?;
@@ -136,8 +136,8 @@ fn slot_name(asked: &Create, name: &str) -> anyhow::Result<String> {
 
 /// Refuses what an earlier run has made otherwise, or made into something else.
 fn refuse_other(
-    name: &str,
-    slot: &str,
+    (name, slot): (&str, &str),
+    target: &Target,
     registry: &Registry,
     home: &Home,
     earlier: Option<&Record>,
@@ -162,6 +162,14 @@ fn refuse_other(
         return Err(failure::usage(format!(
             "{name} was made with the slot {}: give --slot {}",
             record.slot, record.slot
+        )));
+    }
+    if (&record.primary.host, record.primary.port) != (&target.host, target.port) {
+        let old = Target::recorded(&record.primary.host, record.primary.port, "", "").address();
+        return Err(failure::usage(format!(
+            "{name} was made from {old}, where its slot is, and not from {}: name the same address, or to have it follow \
+             another primary, highwater replica remove {name} first",
+            target.address()
         )));
     }
     let promoted = record.copied
@@ -359,6 +367,7 @@ impl Job<'_> {
     async fn slot(&self, replication: &mut Replication) -> anyhow::Result<()> {
         let slot = &self.record.slot;
         self.progress.step(&format!("making the slot {slot} on the primary"));
+        backup::end_left_behind(&self.home);
         service::stop(&self.record, &self.home).await?;
         if self.facts.slot(slot).is_some() {
             replication.drop_slot(slot).await.map_err(|refused| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_postgres::Client;
 
+use super::backup;
 use super::home::{self, Home, Record, Registry, State};
 use super::nodes;
 use super::replication::Replication;
@@ -63,6 +64,7 @@ pub(crate) async fn remove(asked: &Remove) -> anyhow::Result<()> {
         nodes::remove(file, &record.address(), name)?;
     }
     progress.step("stopping it");
+    backup::end_left_behind(&home);
     service::stop(&record, &home).await?;
     remove_unit(&record, &progress)?;
     on_the_primary(reach, &record, &progress).await?;
@@ -198,6 +200,7 @@ pub(crate) async fn undo(
     if let Some(file) = &record.outside.nodes_file {
         nodes::remove(file, &record.address(), &record.name)?;
     }
+    backup::end_left_behind(home);
     service::stop(record, home).await?;
     if let Some(path) = &record.outside.unit {
         home::remove_file(path)?;

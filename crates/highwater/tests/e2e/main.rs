@@ -24,6 +24,7 @@ mod pgbench;
 mod pooling;
 mod prometheus;
 mod protocol;
+mod replica;
 mod routing;
 mod serve_cli;
 mod smoke;

@@ -213,9 +213,23 @@ impl Node {
         Ok(())
     }
 
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Starts it again after [`Node::stop`] or [`Node::crash`], on the same port.
     pub(crate) async fn start(&self) {
         self.launch().await.unwrap_or_else(|log| panic!("{} does not start again:\n{log}", self.name));
+    }
+
+    /// Starts it on a settings file outside of its data directory, as packages of distributions do.
+    pub(crate) async fn start_with(&self, settings: &Path) {
+        let home = self.data.parent().expect("a data directory has a parent");
+        let named = [("config_file", settings.display().to_string())];
+        let server = start_server(&self.installation, &self.data, home, self.port, &named).await;
+        *self.postmaster.lock().unwrap() =
+            Some(server.unwrap_or_else(|log| panic!("it does not start:\n{log}")));
     }
 
     /// Stops it in an orderly way; clients are disconnected (57P01).
