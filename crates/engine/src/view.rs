@@ -9,9 +9,16 @@ use wire::lsn::{Lsn, Timeline};
 
 use crate::time::Instant;
 
-/// A node of the configuration, by its place in it; unique over all clusters of a process.
+/// A node: given when it joins its cluster, unique over all clusters of a process, and never given again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeId(pub u16);
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// Its number, to index by.
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).expect("an address space of 32 bits or more")
+    }
+}
 
 /// One run of one PostgreSQL server: changes whenever the postmaster starts anew or another server answers
 /// at the address. A position learned from one incarnation says nothing about the next: a crashed replica
@@ -74,12 +81,15 @@ pub struct NodeView {
     pub fresh_as_of: Option<Instant>,
     /// An operator asked for no new work here.
     pub drained: bool,
+    /// Whoever names the nodes asked that no reads are sent here.
+    pub spared: bool,
 }
 
 impl NodeView {
     /// May this node be given reads at all (freshness is judged apart)?
     pub fn serves_reads(&self) -> bool {
         !self.drained
+            && !self.spared
             && matches!(self.health, Health::Up | Health::Suspect)
             && matches!(self.role, Role::Replica)
     }
@@ -94,7 +104,7 @@ pub struct View {
     pub epoch: Epoch,
     /// The accepted primary; `None` while none is known or it is down.
     pub primary: Option<NodeId>,
-    /// All nodes of the cluster, in configuration order.
+    /// All nodes of the cluster, in the order in which they joined.
     pub nodes: Vec<NodeView>,
 }
 
@@ -112,6 +122,7 @@ impl View {
             lag_bytes: None,
             fresh_as_of: None,
             drained: false,
+            spared: false,
         });
         View { version: 0, epoch: Epoch(0), primary: None, nodes: nodes.collect() }
     }

@@ -124,7 +124,7 @@ impl Run {
                 self.route_later(session, 10 * MS);
                 return;
             }
-            Target::Primary(node) | Target::Replica(node) => usize::from(node.0),
+            Target::Primary(node) | Target::Replica(node) => node.index(),
         };
         if self.sessions[session].request.attempts > ATTEMPTS_MAX {
             self.fail(session);

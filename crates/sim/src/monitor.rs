@@ -177,7 +177,7 @@ impl Run {
         let now = self.agenda.nanos();
         if let Some(primary) = view.primary {
             let believed = view.node(primary).and_then(|node| node.incarnation);
-            for &server in &self.plan.addresses[usize::from(primary.0)] {
+            for &server in &self.plan.addresses[primary.index()] {
                 if self.is_believed(server, believed) && self.servers[server.0].is_primary() {
                     self.reference.on_reign(now, self.servers[server.0].branch, &self.history);
                 }
@@ -185,7 +185,7 @@ impl Run {
         }
         for node in &view.nodes {
             let Some(fresh_as_of) = node.fresh_as_of else { continue };
-            for &server in &self.plan.addresses[usize::from(node.id.0)] {
+            for &server in &self.plan.addresses[node.id.index()] {
                 if self.is_believed(server, node.incarnation) {
                     let state = self.servers[server.0].visible(now);
                     self.reference.on_fresh(now, fresh_as_of.as_nanos(), state, &self.history);

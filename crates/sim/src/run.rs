@@ -198,5 +198,5 @@ impl Run {
 
 /// The node at that place of the configuration.
 pub(crate) fn node_id(place: usize) -> NodeId {
-    NodeId(u16::try_from(place).expect("a handful of nodes"))
+    NodeId(u32::try_from(place).expect("a handful of nodes"))
 }

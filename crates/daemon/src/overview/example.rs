@@ -80,7 +80,7 @@ fn totals() -> WorkerStats {
 
 fn cluster(now: Instant) -> ClusterRow {
     let names = ["one", "two", "three"];
-    let ids = names.iter().enumerate().map(|(i, name)| (NodeId(i as u16), Arc::from(*name)));
+    let ids = names.iter().enumerate().map(|(i, name)| (NodeId(i as u32), Arc::from(*name)));
     let mut view = View { epoch: Epoch(1), primary: Some(ONE), ..View::unknown(ids) };
     let lsn = |at| (Some(Timeline(1)), Some(Incarnation(7)), Some(Lsn(at)));
     (view.nodes[0].timeline, view.nodes[0].incarnation, view.nodes[0].position) = lsn(0x300_0060);

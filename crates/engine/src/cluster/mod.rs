@@ -3,6 +3,7 @@
 //! [`Cluster`] is told what probes answered and when; it says when to probe next and what to believe. It opens no
 //! connection and names no address. A node is never promoted here: primaries are made elsewhere, and accepted.
 
+mod membership;
 mod node;
 pub mod observation;
 pub mod settings;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use wire::lsn::normalise;
 
-pub use observation::{ProbeFault, Report};
+pub use observation::{Authority, ProbeFault, Report};
 pub use settings::ClusterSettings;
 
 use crate::freshness::lag::Replay;
@@ -34,6 +35,9 @@ pub struct Cluster {
     /// The accepted primary's history. Kept while that primary is down, so that it is known when it comes back and
     /// a stranger is not taken for it.
     reign: Option<Reign>,
+    /// The accepted primary, when it is not a node of the cluster any more and nobody has succeeded it.
+    left: Option<Node>,
+    authority: Authority,
     epoch: Epoch,
     samples: Samples,
     /// The newest acknowledged write that we were told of.
@@ -53,6 +57,8 @@ impl Cluster {
             nodes: nodes.into_iter().map(|(id, name)| Node::new(id, name)).collect(),
             settings,
             reign: None,
+            left: None,
+            authority: Authority::Observation,
             epoch: Epoch(0),
             newest_write: None,
             version: 0,
@@ -125,10 +131,14 @@ impl Cluster {
     fn judge(&mut self, now: Instant) {
         let takeover_after = self.settings.takeover_after;
         self.witnesses.clear();
-        self.witnesses.extend(self.nodes.iter().map(|node| node.witness(now, takeover_after)));
-        let reign = timeline::succession(self.reign, &self.witnesses);
+        // The one that left comes last: every other witness stands at its node's place.
+        let nodes = self.nodes.iter().chain(&self.left);
+        self.witnesses.extend(nodes.map(|node| node.witness(now, takeover_after)));
+        let reign =
+            timeline::succession(self.reign, &self.witnesses, self.authority, self.left.is_some());
         if reign != self.reign {
             self.reign = reign;
+            self.left = self.left.take().filter(|left| reign.is_some_and(|reign| reign.node == left.id));
             self.begin_epoch();
         }
     }
@@ -186,7 +196,8 @@ impl Cluster {
                 lag_bytes: node.replay.lag_bytes(newest).filter(|_| replica),
                 fresh_as_of: node.replay.fresh_as_of().filter(|_| replica),
                 claim: node.claim,
-                drained: node.drained,
+                drained: node.belief.drained,
+                spared: node.belief.spared,
             };
             if belief.fresh_as_of > node.belief.fresh_as_of {
                 node.behind_since = None;
@@ -230,7 +241,6 @@ impl Cluster {
 
     fn set_drained(&mut self, node: NodeId, drained: bool) {
         if let Some(node) = self.nodes.iter_mut().find(|known| known.id == node) {
-            node.drained = drained;
             self.changed |= node.belief.drained != drained;
             node.belief.drained = drained;
         }
@@ -241,6 +251,11 @@ impl Cluster {
         self.samples.check_invariants();
         let primaries = self.nodes.iter().filter(|node| node.belief.role == Role::Primary).count();
         assert!(primaries <= 1, "two primaries");
+        assert!(self.nodes.is_sorted_by(|one, next| one.id < next.id), "ids are given in order, and once");
+        if let Some(left) = &self.left {
+            assert!(self.nodes.iter().all(|node| node.id != left.id), "a node that left is still there");
+            assert_eq!(self.reign.map(|reign| reign.node), Some(left.id), "remembered for nothing");
+        }
         for node in &self.nodes {
             let proved = node.belief.fresh_as_of;
             assert!(proved.is_none() || node.belief.role == Role::Replica, "fresh without being a replica");

@@ -60,6 +60,7 @@ pub(crate) struct Belief {
     pub(crate) fresh_as_of: Option<Instant>,
     pub(crate) claim: Option<Claim>,
     pub(crate) drained: bool,
+    pub(crate) spared: bool,
 }
 
 /// One node as the monitor follows it.
@@ -73,7 +74,6 @@ pub(crate) struct Node {
     /// Where it said it was, last.
     pub(crate) position: Option<Lsn>,
     pub(crate) replay: Replay,
-    pub(crate) drained: bool,
     pub(crate) belief: Belief,
     /// When the newest probe was asked.
     asked: Option<Instant>,
@@ -95,6 +95,7 @@ impl Node {
             fresh_as_of: None,
             claim: None,
             drained: false,
+            spared: false,
         };
         Node {
             id,
@@ -103,7 +104,6 @@ impl Node {
             claim: None,
             position: None,
             replay: Replay::Unproved,
-            drained: false,
             belief,
             asked: None,
             due: None,
@@ -214,8 +214,21 @@ impl Node {
         Witness { node: self.id, hearing, claim: self.claim }
     }
 
+    /// It is not a node of the cluster any more, and will not be asked again. What it said last does not hold from here
+    /// on: it counts as silent, or as gone when that is known.
+    pub(crate) fn leave(&mut self, at: Instant) {
+        let follows = self.claim.is_none_or(|claim| claim.in_recovery);
+        let cause = if follows { Cause::Gone } else { Cause::Silent };
+        self.pulse = match self.pulse {
+            Pulse::Down { since, cause: Cause::Gone } => Pulse::Down { since, cause: Cause::Gone },
+            pulse @ (Pulse::Unknown | Pulse::Up | Pulse::Suspect { .. } | Pulse::Down { .. }) => {
+                pulse.down(at, cause)
+            }
+        };
+    }
+
     pub(crate) fn view(&self) -> NodeView {
-        let Belief { role, health, position, lag_bytes, fresh_as_of, claim, drained } = self.belief;
+        let Belief { role, health, position, lag_bytes, fresh_as_of, claim, drained, spared } = self.belief;
         NodeView {
             id: self.id,
             name: Arc::clone(&self.name),
@@ -227,6 +240,7 @@ impl Node {
             lag_bytes,
             fresh_as_of,
             drained,
+            spared,
         }
     }
 }

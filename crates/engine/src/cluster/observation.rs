@@ -2,7 +2,7 @@
 
 use wire::lsn::{Lsn, Timeline};
 
-use crate::view::Incarnation;
+use crate::view::{Incarnation, NodeId};
 
 /// What a node answered to a probe, all of it learned in one round trip.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,4 +45,13 @@ pub enum ProbeFault {
     Credentials,
     /// Any other error: alive, and the probe's question failed.
     Other,
+}
+
+/// Who says which node is to take writes. Either way a node must claim it itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Authority {
+    /// Nobody: it follows from what the nodes claim.
+    Observation,
+    /// Somebody who elects primaries, as Patroni does, names this node, or none as far as we were told.
+    Named(Option<NodeId>),
 }

@@ -1,6 +1,8 @@
 //! The hazards of comparing positions, each by its number in the consistency design; who becomes primary; who is
 //! well; how often nodes are asked.
 
+mod membership;
+
 use proptest::prelude::*;
 use wire::lsn::{Lsn, Timeline};
 
@@ -62,14 +64,14 @@ struct Story {
 }
 
 impl Story {
-    fn new(nodes: u16) -> Self {
+    fn new(nodes: u32) -> Self {
         let nodes: Vec<_> = (0..nodes).map(|id| (NodeId(id), Arc::from(format!("n{id}")))).collect();
         let view = View::unknown(nodes.clone());
         Story { cluster: Cluster::new(ClusterSettings::default(), nodes), now: 1000, view }
     }
 
     /// A is the primary at position 1000, B has replayed it, C if there has too.
-    fn serving(nodes: u16) -> Self {
+    fn serving(nodes: u32) -> Self {
         let mut story = Story::new(nodes);
         story.probe(A, primary(1000));
         for id in 1..nodes {
@@ -612,12 +614,12 @@ prop_compose! {
     }
 }
 
-fn any_probe() -> impl Strategy<Value = (u16, u64, Result<Report, ProbeFault>)> {
+fn any_probe() -> impl Strategy<Value = (u32, u64, Result<Report, ProbeFault>)> {
     use ProbeFault::{Credentials, NotReady, Other, Refused, Reset, TimedOut};
     let faults = vec![Refused, Reset, TimedOut, NotReady, Credentials, Other];
     let outcome =
         prop_oneof![4 => any_report().prop_map(Ok), 1 => prop::sample::select(faults).prop_map(Err)];
-    (0_u16..3, 1_u64..4000, outcome)
+    (0_u32..3, 1_u64..4000, outcome)
 }
 
 proptest! {

@@ -2,12 +2,13 @@
 //!
 //! Role is a claim with a timeline, not a boolean. "Not in recovery" alone never makes a node the primary: a
 //! replica promoted by mistake and an old primary that came back say the same. All functions are pure; they look
-//! at what every node last said and at the history that was accepted.
+//! at what every node last said, at the history that was accepted, and at who elects primaries, if somebody does.
 
 use std::cmp::Ordering;
 
 use wire::lsn::Timeline;
 
+use super::observation::Authority;
 use crate::view::{Incarnation, NodeId, Role};
 
 /// What a node last said about itself.
@@ -74,6 +75,11 @@ impl Reign {
         Reign { node, system: claim.system, timeline: claim.timeline, incarnation: claim.incarnation }
     }
 
+    /// Is this what the run that was accepted says of itself?
+    fn is_held_by(&self, claim: &Claim) -> bool {
+        claim.incarnation == self.incarnation && self.is_continued_by(claim)
+    }
+
     /// Is this what the accepted primary says of itself, restarted perhaps, or promoted under the same address?
     fn is_continued_by(&self, claim: &Claim) -> bool {
         !claim.in_recovery && !contradict(self.system, claim.system) && claim.timeline >= self.timeline
@@ -85,28 +91,89 @@ fn contradict(one: Option<u64>, other: Option<u64>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
-/// The reign in force, given what everybody last said.
-pub(crate) fn succession(reign: Option<Reign>, witnesses: &[Witness]) -> Option<Reign> {
-    let Some(reign) = reign else { return cold_start(witnesses) };
+/// The reign in force, given what everybody last said. `left` tells that the accepted primary is not a node of the
+/// cluster any more; its witness is still heard.
+pub(crate) fn succession(
+    reign: Option<Reign>,
+    witnesses: &[Witness],
+    authority: Authority,
+    left: bool,
+) -> Option<Reign> {
+    match (reign, authority) {
+        (None, Authority::Observation) => cold_start(witnesses),
+        (Some(reign), Authority::Observation) => Some(observed(reign, witnesses, left)),
+        (reign, Authority::Named(named)) => elected(reign, named, witnesses),
+    }
+}
+
+/// Where nobody elects primaries: the accepted one as long as it goes on, then its successor.
+fn observed(reign: Reign, witnesses: &[Witness], left: bool) -> Reign {
     let holder = witnesses.iter().find(|witness| witness.node == reign.node);
     let vacant = match holder.map(|holder| (holder.hearing, &holder.claim)) {
         Some((Hearing::Answers, Some(claim))) if reign.is_continued_by(claim) => {
-            return Some(Reign::of(reign.node, claim));
+            return Reign::of(reign.node, claim);
         }
         Some((Hearing::Answers, Some(claim))) if contradict(reign.system, claim.system) => {
-            let remembered =
-                |witness: &Witness| witness.heard().is_some_and(|claim| claim.system == reign.system);
-            if !witnesses.iter().any(remembered) {
+            if !is_remembered(&reign, witnesses) {
                 // Nobody is left of the cluster that was accepted: its addresses serve another one.
                 let other = cold_start(witnesses).filter(|other| contradict(other.system, reign.system));
-                return other.or(Some(reign));
+                return other.unwrap_or(reign);
             }
             true
         }
         Some((Hearing::Answers | Hearing::Gone | Hearing::SilentTooLong, _)) | None => true,
         Some((Hearing::NeverAsked | Hearing::Silent, _)) => false,
     };
-    if vacant { heir(&reign, witnesses).or(Some(reign)) } else { Some(reign) }
+    let elsewhere = || same_run(&reign, witnesses).filter(|_| vacant || left);
+    let heir = || heir(&reign, witnesses).filter(|_| vacant);
+    let moved = || moved(&reign, witnesses).filter(|_| vacant && left);
+    elsewhere().or_else(heir).or_else(moved).unwrap_or(reign)
+}
+
+/// Where somebody elects primaries: the node that is named, once it claims to take writes itself, on a history that is
+/// not older. What was accepted goes on as long as that same run of it does, whatever is said meanwhile: only one that
+/// is named *becomes* the primary.
+fn elected(reign: Option<Reign>, named: Option<NodeId>, witnesses: &[Witness]) -> Option<Reign> {
+    let claim_of = |node: NodeId| witnesses.iter().find(|w| w.node == node).and_then(Witness::claimant);
+    let named = named.and_then(|node| Some((node, claim_of(node)?)));
+    let Some(reign) = reign else { return named.map(|(node, claim)| Reign::of(node, claim)) };
+    // As without an authority: the addresses of the cluster that was accepted serve another one.
+    let holder = witnesses.iter().find(|w| w.node == reign.node).and_then(Witness::heard);
+    let given_away = holder.is_some_and(|claim| contradict(reign.system, claim.system));
+    let follows = |claim: &Claim| match contradict(reign.system, claim.system) {
+        true => given_away && !is_remembered(&reign, witnesses),
+        false => claim.timeline >= reign.timeline,
+    };
+    if let Some((node, claim)) = named.filter(|(_, claim)| follows(claim)) {
+        return Some(Reign::of(node, claim));
+    }
+    let goes_on = claim_of(reign.node).filter(|claim| reign.is_held_by(claim)).map(|claim| Reign::of(reign.node, claim));
+    Some(goes_on.unwrap_or(reign))
+}
+
+/// Whether anybody that can be heard is of the system that was accepted.
+fn is_remembered(reign: &Reign, witnesses: &[Witness]) -> bool {
+    witnesses.iter().any(|witness| witness.heard().is_some_and(|claim| claim.system == reign.system))
+}
+
+/// The very run of the server that was accepted, at another address.
+fn same_run(reign: &Reign, witnesses: &[Witness]) -> Option<Reign> {
+    let held = |claim: &&Claim| reign.is_held_by(claim);
+    let mut claims = witnesses.iter().filter_map(|w| Some((w.node, w.claimant().filter(held)?)));
+    claims.next().map(|(node, claim)| Reign::of(node, claim))
+}
+
+/// The primary that left, started again at another address: the only one that claims its timeline, of the same system,
+/// when everybody was asked and nobody knows of a higher one.
+fn moved(reign: &Reign, witnesses: &[Witness]) -> Option<Reign> {
+    let mut present = witnesses.iter().filter(|witness| witness.node != reign.node);
+    let later = |witness: &Witness| witness.heard().is_some_and(|claim| claim.timeline > reign.timeline);
+    if present.clone().any(|witness| witness.hearing == Hearing::NeverAsked || later(witness)) {
+        return None;
+    }
+    let qualified = |claim: &&Claim| claim.system == reign.system && claim.timeline == reign.timeline;
+    let claims = present.by_ref().filter_map(|w| Some((w.node, w.claimant().filter(qualified)?)));
+    highest(claims).map(|(node, claim)| Reign::of(node, claim))
 }
 
 /// With nothing accepted: the claim of the highest timeline that anybody speaks of, once everybody was asked. An old
@@ -135,7 +202,7 @@ fn heir(reign: &Reign, witnesses: &[Witness]) -> Option<Reign> {
     highest(heirs).map(|(node, claim)| Reign::of(node, claim))
 }
 
-/// The claim on the highest timeline, unless two have it.
+/// The claim on the highest timeline, unless two have it. One run of a server at two addresses is one claim.
 fn highest<'a>(claims: impl Iterator<Item = (NodeId, &'a Claim)>) -> Option<(NodeId, &'a Claim)> {
     let mut best: Option<(NodeId, &Claim)> = None;
     let mut tied = false;
@@ -143,7 +210,7 @@ fn highest<'a>(claims: impl Iterator<Item = (NodeId, &'a Claim)>) -> Option<(Nod
         let order = best.map_or(Ordering::Greater, |(_, top)| claim.timeline.cmp(&top.timeline));
         match order {
             Ordering::Less => {}
-            Ordering::Equal => tied = true,
+            Ordering::Equal => tied |= best.is_some_and(|(_, top)| top.incarnation != claim.incarnation),
             Ordering::Greater => {
                 best = Some((node, claim));
                 tied = false;
@@ -162,7 +229,7 @@ pub(crate) fn role(witness: &Witness, reign: Option<&Reign>, witnesses: &[Witnes
     }
     if !claim.in_recovery {
         return match reign {
-            Some(reign) if reign.node == witness.node && reign.is_continued_by(&claim) => Role::Primary,
+            Some(reign) if reign.node == witness.node && reign.is_held_by(&claim) => Role::Primary,
             Some(_) => Role::Fenced,
             None => Role::Unknown,
         };

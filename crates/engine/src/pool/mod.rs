@@ -121,6 +121,8 @@ pub struct Pool {
     rounds: Box<[u32]>,
     /// Workers that have ended.
     gone: WorkerSet,
+    /// The node is not of the cluster any more: the limit is nothing, whatever the settings say.
+    retired: bool,
     /// No idle backend was connected before this.
     eldest: Option<Instant>,
     /// The latest instant we were told of.
@@ -139,6 +141,7 @@ impl Pool {
             way: Way::Open,
             rounds: vec![0; workers.into()].into(),
             gone: WorkerSet::default(),
+            retired: false,
             eldest: None,
             now: Instant::START,
         }
@@ -158,6 +161,7 @@ impl Pool {
         self.waiters.push(by, waiter, self.now);
         self.hand_over_idle(by);
         self.connect_more(by);
+        self.turn_away_if_retired();
         CheckOut::Queued
     }
 
@@ -355,12 +359,28 @@ impl Pool {
     pub fn resize(&mut self, now: Instant, by: WorkerId, settings: Settings) {
         // First of all: nothing may be connected by the old limit any more.
         self.settings = settings;
+        if self.retired {
+            (self.settings.size, self.settings.min_size) = (0, 0);
+        }
         self.advance(now, by);
         while self.live() > self.settings.size {
             let Some((slot, _)) = self.slots.oldest_idle() else { break };
             self.close_this_idle(slot, by);
         }
         self.connect_more(by);
+    }
+
+    /// The node is not of the cluster any more, for good. Nobody gets a backend from here on: idle ones are closed at once,
+    /// lent ones when they are given back, and whoever waits is sent away, to be given another node.
+    pub fn retire(&mut self, now: Instant, by: WorkerId) {
+        self.retired = true;
+        self.resize(now, by, self.settings.clone());
+        self.turn_away_if_retired();
+    }
+
+    /// Whether [`Pool::retire`] was called.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// What the pool has.
@@ -485,6 +505,12 @@ impl Pool {
         self.slots.vacate(slot);
         self.hand_over_idle(by);
         self.connect_more(by);
+    }
+
+    fn turn_away_if_retired(&mut self) {
+        while self.retired && let Some((worker, waiter)) = self.waiters.pop_after(self.now, Duration::ZERO) {
+            self.outbox.push(worker, Action::Refuse { waiter: waiter.id, fault: Fault::Node });
+        }
     }
 
     fn expire_waiters(&mut self) {

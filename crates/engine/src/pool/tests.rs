@@ -512,6 +512,30 @@ fn nth<'a>(slots: impl ExactSizeIterator<Item = &'a SlotId>, n: usize) -> Option
     slots.copied().nth(place)
 }
 
+#[test]
+fn a_retired_pool_sends_everybody_away_lets_what_is_lent_finish_and_then_has_nothing() {
+    let mut pool = lent(settings(2), 2);
+    pool.give_back(at(1), ME, SlotId(0), Condition::Clean);
+    let mut full = lent(settings(1), 1);
+    queue(&mut full, at(1), 7..9);
+    full.retire(at(2), ME);
+    let refuse = |waiter| Action::Refuse { waiter: WaiterId(waiter), fault: Fault::Node };
+    assert_eq!(actions(&mut full), [refuse(7), refuse(8)]);
+    pool.retire(at(2), ME);
+    assert_eq!(actions(&mut pool), [Action::Close(SlotId(0))]);
+    // One who had decided for this node before it left.
+    queue(&mut pool, at(3), 9..10);
+    assert_eq!(actions(&mut pool), [refuse(9)]);
+    // A reload does not bring it back.
+    pool.resize(at(4), ME, Settings { min_size: 2, ..settings(5) });
+    assert_eq!(actions(&mut pool), []);
+    assert!(!pool.is_unused() && pool.is_retired());
+    pool.give_back(at(5), ME, SlotId(1), Condition::Clean);
+    assert_eq!(actions(&mut pool), [Action::Close(SlotId(1))]);
+    assert!(pool.is_unused());
+    assert_eq!(pool.next_deadline(), None);
+}
+
 proptest! {
     #[test]
     fn the_limit_holds_and_nobody_is_forgotten(
@@ -537,5 +561,15 @@ proptest! {
             }
         }
         prop_assert!(shell.waiting.is_empty(), "somebody is forgotten");
+        // And when its node leaves the cluster, nothing is left of it once everything lent has come back.
+        let now = shell.now;
+        shell.pool.retire(now, ME);
+        for _ in 0..20 {
+            shell.step(Event::Resize(size, min_size));
+            shell.step(Event::CheckOut);
+            shell.step(Event::GiveBack(0, Condition::Clean));
+            shell.step(Event::Connected(0));
+        }
+        prop_assert!(shell.waiting.is_empty() && shell.pool.is_unused(), "something is left of a retired pool");
     }
 }

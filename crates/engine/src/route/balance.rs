@@ -22,7 +22,7 @@ impl Balance {
 
     /// A backend of this node was lent to a session.
     pub fn lent(&mut self, node: NodeId) {
-        let place = usize::from(node.0);
+        let place = node.index();
         if place >= self.outstanding.len() {
             self.outstanding.resize(place + 1, 0);
         }
@@ -31,7 +31,7 @@ impl Balance {
 
     /// A backend of this node was given back, or was lost while lent.
     pub fn given_back(&mut self, node: NodeId) {
-        let count = self.outstanding.get_mut(usize::from(node.0));
+        let count = self.outstanding.get_mut(node.index());
         debug_assert!(count.as_ref().is_some_and(|count| **count > 0), "given back more often than lent");
         if let Some(count) = count {
             *count = count.saturating_sub(1);
@@ -40,7 +40,7 @@ impl Balance {
 
     /// Backends of this node that are lent out.
     pub fn load(&self, node: NodeId) -> u32 {
-        self.outstanding.get(usize::from(node.0)).copied().unwrap_or(0)
+        self.outstanding.get(node.index()).copied().unwrap_or(0)
     }
 
     /// How far `place` is from having its turn, among `places`.

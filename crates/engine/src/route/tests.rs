@@ -20,7 +20,7 @@ const fn at(ms: u64) -> Instant {
 
 /// A primary, and replicas that are fresh as of these milliseconds.
 fn view(replicas: &[Option<u64>]) -> View {
-    let nodes = (0..=replicas.len()).map(|place| (NodeId(place as u16), Arc::from("n")));
+    let nodes = (0..=replicas.len()).map(|place| (NodeId(place as u32), Arc::from("n")));
     let mut view = View::unknown(nodes);
     view.epoch = Epoch(1);
     view.primary = Some(PRIMARY);
@@ -351,7 +351,7 @@ fn equals_take_turns() {
         let Target::Replica(node) = decide(&read(), &view, NOW, &mut balance).target else {
             panic!("a replica")
         };
-        served[usize::from(node.0)] += 1;
+        served[node.index()] += 1;
     }
     assert_eq!(served, [0, 10, 10, 10]);
 }
@@ -363,7 +363,7 @@ fn any_instant() -> impl Strategy<Value = Instant> {
 prop_compose! {
     fn any_watermark()(
         wrote_at in prop::option::of(any_instant()),
-        read in prop::option::of((0_u16..4, 0_u64..4, any_instant())),
+        read in prop::option::of((0_u32..4, 0_u64..4, any_instant())),
     ) -> Watermark {
         let read_from = read.map(|(node, run, at)| {
             ReadFrom { node: NodeId(node), incarnation: Incarnation(run), at }
@@ -395,23 +395,24 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_node(id: u16)(
+    fn any_node(id: u32)(
         role in prop::sample::select(vec![Role::Replica, Role::Replica, Role::Primary, Role::Unknown, Role::Fenced]),
         health in prop::sample::select(vec![Health::Up, Health::Up, Health::Suspect, Health::Down, Health::Unknown]),
         run in prop::option::of(0_u64..4),
         fresh_as_of in prop::option::of(any_instant()),
         drained in prop::bool::weighted(0.1),
+        spared in prop::bool::weighted(0.1),
     ) -> NodeView {
         NodeView {
             id: NodeId(id), name: Arc::from("n"), role, health, incarnation: run.map(Incarnation), timeline: None,
-            position: None, lag_bytes: None, fresh_as_of, drained,
+            position: None, lag_bytes: None, fresh_as_of, drained, spared,
         }
     }
 }
 
 fn any_view() -> impl Strategy<Value = View> {
     let nodes = (any_node(0), any_node(1), any_node(2), any_node(3));
-    (nodes, prop::option::of(0_u16..4)).prop_map(|((a, b, c, d), primary)| View {
+    (nodes, prop::option::of(0_u32..4)).prop_map(|((a, b, c, d), primary)| View {
         version: 1,
         epoch: Epoch(1),
         primary: primary.map(NodeId),

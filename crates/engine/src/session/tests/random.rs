@@ -378,7 +378,7 @@ impl World {
             Want::Input | Want::Answers => {}
             Want::Hold => panic!("there is always a primary"),
             Want::CheckOut(node) => {
-                let place = usize::from(node.0);
+                let place = node.index();
                 let side = if place == 0 { Side::Primary } else { Side::Replica };
                 self.held = Some(self.idle[place].pop().unwrap_or_else(|| Connection {
                     state: Backend::new(node, side, Incarnation(u64::from(node.0))),
@@ -421,7 +421,7 @@ impl World {
         if let Some(leftovers) = connection.node.leftovers(believed) {
             panic!("on a backend that was given back: {leftovers}");
         }
-        self.idle[usize::from(connection.state.node.0)].push(connection);
+        self.idle[connection.state.node.index()].push(connection);
     }
 }
 

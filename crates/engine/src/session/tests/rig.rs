@@ -46,6 +46,7 @@ fn node(id: NodeId, name: &str, role: Role, now: Instant) -> NodeView {
         lag_bytes: Some(0),
         fresh_as_of: Some(now),
         drained: false,
+        spared: false,
     }
 }
 
@@ -259,7 +260,7 @@ impl Rig {
         match want {
             Want::Input | Want::Answers => {}
             Want::CheckOut(node) => {
-                let place = usize::from(node.0);
+                let place = node.index();
                 let reason = self.session.route.last.decision.map_or("", |d| d.reason.name());
                 made.push(format!("= check out {} ({reason})", self.view.nodes[place].name));
                 self.held = Some(place);
