@@ -179,10 +179,12 @@ impl Keeper {
         // Never closed: keepers hold the semaphore.
         let place =
             Arc::clone(&self.shared.places).acquire_owned().await.expect("the semaphore is never closed");
-        let node =
-            cluster.nodes.iter().find(|known| known.id == node).expect("views name nodes of their cluster");
+        let Some(node) = cluster.node(node) else {
+            let message = "the node has just left the cluster".to_owned();
+            return Err(Failure { fault: ProbeFault::Other, message });
+        };
         let password = self.monitor.password.as_ref().map(|secret| secret.expose());
-        let (client, _ended) = Login::new(node, &self.monitor.user, password, database).connect().await?;
+        let (client, _ended) = Login::new(&node, &self.monitor.user, password, database).connect().await?;
         let epoch = read::prepare(&client).await?;
         Ok(Connection { client, epoch, node: node.id, _place: place })
     }

@@ -178,7 +178,6 @@ fn build(
 pub(crate) mod tests {
     use super::*;
     use crate::config::{Overrides, Settings, load_text};
-    use engine::view::View;
 
     pub(crate) fn settings(more: &str) -> Settings {
         let text =
@@ -187,13 +186,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn clusters(settings: &Settings) -> Vec<Arc<Cluster>> {
-        let cluster = |name: &str| Cluster {
-            name: name.to_owned(),
-            nodes: Vec::new(),
-            view: ArcSwap::from_pointee(View::unknown([])),
-            writes: Default::default(),
-        };
-        settings.clusters.iter().map(|settings| Arc::new(cluster(&settings.name))).collect()
+        settings.clusters.iter().map(|settings| Arc::new(Cluster::new(settings.name.clone()))).collect()
     }
 
     fn check(databases: &Databases, name: &str, expected: &str) {

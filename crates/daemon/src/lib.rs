@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 mod connect;
 mod databases;
+mod discover;
 mod front;
 mod http;
 mod incarnation;

@@ -20,9 +20,14 @@ use crate::world::Database;
 /// Most messages waiting for a worker or for the control thread.
 pub const MAIL_MAX: usize = 8192;
 
-/// A pool's name: its place among the pools.
+/// A pool's name: its place among the pools, and which of those that had this place it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct PoolId(pub u32);
+pub struct PoolId {
+    /// Where it stands; another pool may stand there once this one is dropped.
+    pub place: u32,
+    /// Counts the pools of the process.
+    pub number: u32,
+}
 
 /// A backend of a worker, with its generation, so that a late message can't hit a successor. It stays true while the
 /// message is under way: a backend is not handed over while cancel requests seek it.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use engine::freshness::Level;
 use engine::pool::PoolMode;
 use engine::time::Instant;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::ReadyWhen;
+use crate::discover::Discovery;
 use crate::mail::{Snapshot, ToWorker, WorkerHandle};
 use crate::monitor::events::Event;
 use crate::monitor::replication::{AGE_MAX, Replication, Slot, SlotLimit};
@@ -76,6 +77,8 @@ pub(crate) struct Served {
 pub(crate) struct Watched {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) monitor: MonitorHandle,
+    /// Its source of nodes, if it has one; replaced by a reload.
+    pub(crate) discovery: Arc<ArcSwapOption<Discovery>>,
 }
 
 /// What an operator asks of `run`.
@@ -150,7 +153,8 @@ impl AdminWorld {
     pub(crate) fn find_node(&self, name: &str) -> Option<(NodeId, MonitorHandle)> {
         let served = self.served.load();
         served.clusters.iter().find_map(|watched| {
-            let node = watched.cluster.nodes.iter().find(|node| &*node.name == name)?;
+            let nodes = watched.cluster.nodes.load();
+            let node = nodes.iter().find(|node| &*node.name == name)?;
             Some((node.id, watched.monitor.clone()))
         })
     }
@@ -378,7 +382,8 @@ impl Watched {
         let view = self.cluster.view.load();
         let status = self.monitor.status();
         let known = |id: NodeId| status.iter().find(|s| s.node == id).cloned();
-        let nodes = self.cluster.nodes.iter().filter_map(|node| {
+        let all = self.cluster.nodes.load();
+        let nodes = all.iter().filter_map(|node| {
             let seen = view.node(node.id)?;
             Some(node_row(
                 node,

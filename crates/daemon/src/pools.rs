@@ -1,10 +1,11 @@
 //! The pools, which all workers share: one machine for each node, database and user, behind a lock that is held for the
 //! time of one call. Sockets never come here: a backend belongs to the worker that has it, and changes hands by mail.
 //!
-//! A pool is found by what it is, so that a limit holds over a reload too. Nothing here decides who gets what; that is
-//! `engine::pool`'s.
+//! A pool is found by what it is, so that a limit holds over a reload too. When its node has left the cluster it is retired,
+//! and dropped once nothing is left of it. Nothing here decides who gets what; that is `engine::pool`'s.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::pool::{Action, Pool, PoolMode, WorkerId, WorkerSet};
@@ -23,8 +24,11 @@ pub(crate) struct SharedPools {
 
 #[derive(Debug, Default)]
 struct All {
-    pools: Vec<Arc<SharedPool>>,
-    by_key: HashMap<Key, usize>,
+    /// By their places.
+    pools: Vec<Option<Arc<SharedPool>>>,
+    by_key: HashMap<Key, Arc<SharedPool>>,
+    /// Pools made so far.
+    made: u32,
 }
 
 /// What a pool is: the backends of a user of a database, as clients and as the node call it, on a node.
@@ -44,6 +48,8 @@ pub(crate) struct SharedPool {
     pub(crate) user: Arc<str>,
     pub(crate) cluster: Arc<Cluster>,
     state: Mutex<PoolState>,
+    /// It is retired and has nothing: it is not found any more, and nobody gets anything from it.
+    dropped: AtomicBool,
 }
 
 /// What the lock of a pool guards.
@@ -90,7 +96,7 @@ impl SharedPools {
         database: &Arc<Database>,
         user: &Arc<str>,
         now: Instant,
-    ) -> PoolId {
+    ) -> Arc<SharedPool> {
         let key = Key {
             node,
             name: database.name.clone(),
@@ -98,14 +104,11 @@ impl SharedPools {
             user: Arc::clone(user),
         };
         let mut all = self.lock();
-        if let Some(&index) = all.by_key.get(&key) {
-            let pool = Arc::clone(&all.pools[index]);
+        if let Some(pool) = all.by_key.get(&key).cloned() {
             drop(all);
             self.renew(&pool, database, now);
-            return pool.id;
+            return pool;
         }
-        let index = all.pools.len();
-        let id = PoolId(u32::try_from(index).expect("fewer pools than memory has bytes"));
         // Tests of what only looks at pools have no worker.
         let state = PoolState {
             machine: Pool::new(database.pool.clone(), self.workers().max(1)),
@@ -114,20 +117,62 @@ impl SharedPools {
             search_path: None,
             told: WorkerSet::default(),
         };
-        let (user, cluster) = (Arc::clone(user), Arc::clone(&database.cluster));
-        all.pools.push(Arc::new(SharedPool { id, node, user, cluster, state: Mutex::new(state) }));
-        all.by_key.insert(key, index);
-        id
+        let pool = Arc::new(SharedPool {
+            id: all.vacant_id(),
+            node,
+            user: Arc::clone(user),
+            cluster: Arc::clone(&database.cluster),
+            state: Mutex::new(state),
+            dropped: AtomicBool::new(false),
+        });
+        let place = pool.id.place as usize;
+        all.pools[place] = Some(Arc::clone(&pool));
+        all.by_key.insert(key, Arc::clone(&pool));
+        pool
     }
 
-    /// The pools from this one on, in the order of their ids.
-    pub(crate) fn from(&self, first: usize) -> Vec<Arc<SharedPool>> {
-        self.lock().pools.get(first..).unwrap_or_default().to_vec()
+    /// The pool of this name, unless it was dropped.
+    pub(crate) fn at(&self, id: PoolId) -> Option<Arc<SharedPool>> {
+        self.lock().pools.get(id.place as usize)?.clone().filter(|pool| pool.id == id)
+    }
+
+    /// All pools, in the order of their places.
+    fn all(&self) -> Vec<Arc<SharedPool>> {
+        self.lock().pools.iter().flatten().cloned().collect()
+    }
+
+    /// Retires the pools of nodes that have left their clusters, and drops those of which nothing is left.
+    pub(crate) fn sweep(&self, now: Instant) {
+        for pool in self.all() {
+            if pool.cluster.node(pool.node).is_none() {
+                self.retire(&pool, now);
+            }
+        }
+        let mut all = self.lock();
+        let All { pools, by_key, .. } = &mut *all;
+        for place in pools.iter_mut() {
+            let Some(pool) = place else { continue };
+            let state = pool.lock();
+            if state.machine.is_retired() && state.machine.is_unused() {
+                pool.dropped.store(true, Ordering::Release);
+                drop(state);
+                *place = None;
+            }
+        }
+        by_key.retain(|_, pool| !pool.is_dropped());
+    }
+
+    fn retire(&self, pool: &SharedPool, now: Instant) {
+        let mut state = pool.lock();
+        if !state.machine.is_retired() {
+            state.machine.retire(now, WorkerId(0));
+            self.tell_everybody(pool.id, state);
+        }
     }
 
     /// Gives the pools that exist the new settings of their databases.
     pub(crate) fn take_over(&self, databases: &[Arc<Database>], now: Instant) {
-        for pool in self.from(0) {
+        for pool in self.all() {
             let is = |database: &&Arc<Database>| {
                 let pool = &pool.lock().database;
                 (&database.name, &database.server_name) == (&pool.name, &pool.server_name)
@@ -152,9 +197,9 @@ impl SharedPools {
         self.peers[worker.index()].send(message)
     }
 
-    /// What all pools have, for people.
+    /// What the pools of the clusters' nodes have, for people.
     pub(crate) fn rows(&self, now: Instant) -> Vec<PoolRow> {
-        self.from(0).iter().map(|pool| pool.row(now)).collect()
+        self.all().iter().filter_map(|pool| pool.row(now)).collect()
     }
 
     /// Clients that logged in before a reload come later than others with settings that are older: these change nothing.
@@ -166,12 +211,16 @@ impl SharedPools {
         state.database = Arc::clone(database);
         // Whoever calls, all are told: they look, and find what there is to do and when.
         state.machine.resize(now, WorkerId(0), database.pool.clone());
+        self.tell_everybody(pool.id, state);
+    }
+
+    fn tell_everybody(&self, pool: PoolId, mut state: MutexGuard<'_, PoolState>) {
         let everybody = (0..self.workers()).map(WorkerId);
         let mut others = WorkerSet::default();
         everybody.for_each(|worker| others.add(worker));
         state.told = others;
         drop(state);
-        self.tell(others, pool.id);
+        self.tell(others, pool);
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -179,16 +228,36 @@ impl SharedPools {
     }
 }
 
+impl All {
+    /// A name for one pool more: a place that nobody has, which is there.
+    fn vacant_id(&mut self) -> PoolId {
+        let place = self.pools.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.pools.push(None);
+            self.pools.len() - 1
+        });
+        self.made = self.made.wrapping_add(1);
+        PoolId { place: u32::try_from(place).expect("fewer pools than memory has bytes"), number: self.made }
+    }
+}
+
 impl SharedPool {
+    /// Whether it is retired and has nothing.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
     /// The machine and what belongs to it, for one call.
     pub(crate) fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn row(&self, now: Instant) -> PoolRow {
+    fn row(&self, now: Instant) -> Option<PoolRow> {
         let state = self.lock();
+        if state.machine.is_retired() {
+            return None;
+        }
         let counts = state.machine.counts();
-        PoolRow {
+        Some(PoolRow {
             database: state.database.name.clone(),
             user: Arc::clone(&self.user),
             node: self.node,
@@ -203,7 +272,7 @@ impl SharedPool {
                 PoolMode::Session => "session",
                 PoolMode::Transaction => "transaction",
             },
-        }
+        })
     }
 }
 
@@ -242,13 +311,41 @@ mod tests {
         let after = Databases::new(&new.databases, &new.suffixes, (&clusters, Some(&before)));
         let (before, after) = (before.all().remove(0), after.all().remove(0));
         let (pools, user, now) = (SharedPools::new(Vec::new()), Arc::from("ann"), Instant::START);
-        let id = pools.find(NodeId(1), &before, &user, now);
+        let find = |node, database, user| pools.find(NodeId(node), database, user, now).id;
+        let id = find(1, &before, &user);
         pools.take_over(std::slice::from_ref(&after), now);
-        assert_eq!(pools.find(NodeId(1), &after, &user, now), id);
+        assert_eq!(find(1, &after, &user), id);
         // A client that came in before the reload.
-        assert_eq!(pools.find(NodeId(1), &before, &user, now), id);
+        assert_eq!(find(1, &before, &user), id);
         assert_eq!(pools.rows(now).iter().map(|row| row.size).collect::<Vec<_>>(), [3]);
-        assert_ne!(pools.find(NodeId(2), &after, &user, now), id);
-        assert_ne!(pools.find(NodeId(1), &after, &Arc::from("bob"), now), id);
+        assert_ne!(find(2, &after, &user), id);
+        assert_ne!(find(1, &after, &Arc::from("bob")), id);
+    }
+
+    #[test]
+    fn the_pool_of_a_node_that_left_is_dropped_when_nothing_is_left_of_it_and_its_place_is_used_again() {
+        let settings = settings("[[database]]\nname = \"a\"\n");
+        let clusters = clusters(&settings);
+        let databases = Databases::new(&settings.databases, &settings.suffixes, (&clusters, None));
+        let database = databases.all().remove(0);
+        let (pools, user, now) = (SharedPools::new(Vec::new()), Arc::from("ann"), Instant::START);
+        // No cluster of these tests has nodes: this one has left.
+        let pool = pools.find(NodeId(1), &database, &user, now);
+        let waiter = engine::pool::WaiterId(1);
+        let by = WorkerId(0);
+        assert_eq!(pool.lock().machine.check_out(now, by, waiter), engine::pool::CheckOut::Queued);
+        let Some(Action::Connect { slot, .. }) = pool.lock().machine.next_action(by) else {
+            panic!("no connect")
+        };
+        pools.sweep(now);
+        assert!(pools.at(pool.id).is_some(), "a connect is under way");
+        assert!(pools.rows(now).is_empty(), "it is not shown");
+        assert!(matches!(pool.lock().machine.next_action(by), Some(Action::Refuse { .. })));
+        pool.lock().machine.on_connect_failed(now, by, slot, engine::pool::Fault::Node);
+        pools.sweep(now);
+        assert!(pools.at(pool.id).is_none() && pool.is_dropped());
+        let next = pools.find(NodeId(2), &database, &user, now);
+        assert_eq!(next.id.place, pool.id.place);
+        assert!(pools.at(pool.id).is_none(), "a late message to the one before finds nobody");
     }
 }

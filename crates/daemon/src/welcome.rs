@@ -145,8 +145,9 @@ fn in_order(cluster: &Cluster, view: &View) -> Vec<Node> {
             (_, Health::Down) => Some(3),
         }
     };
+    let known = cluster.nodes.load();
     let mut nodes: Vec<(u8, &Node)> =
-        cluster.nodes.iter().filter_map(|node| rank(node).map(|rank| (rank, node))).collect();
+        known.iter().filter_map(|node| rank(node).map(|rank| (rank, node))).collect();
     nodes.sort_by_key(|(rank, _)| *rank);
     // A login has a deadline, which a node that is known to be gone must not use up.
     if nodes.iter().any(|(rank, _)| *rank < 3) {
@@ -158,13 +159,18 @@ fn in_order(cluster: &Cluster, view: &View) -> Vec<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arc_swap::ArcSwap;
     use engine::view::NodeId;
 
     #[test]
     fn the_primary_is_asked_first_and_a_fenced_or_lost_node_never() {
-        let nodes: Vec<Node> = (0..5)
-            .map(|i| Node { id: NodeId(i), name: i.to_string().into(), host: "h".into(), port: 1 + i })
+        let nodes: Vec<Node> = (0..5_u16)
+            .map(|i| Node {
+                id: NodeId(i.into()),
+                name: i.to_string().into(),
+                source: "config",
+                host: "h".into(),
+                port: 1 + i,
+            })
             .collect();
         let mut view = View::unknown(nodes.iter().map(|node| (node.id, Arc::clone(&node.name))));
         for (i, (role, health)) in [
@@ -180,13 +186,9 @@ mod tests {
             (view.nodes[i].role, view.nodes[i].health) = (role, health);
         }
         view.primary = Some(NodeId(4));
-        let cluster = Cluster {
-            name: "c".into(),
-            nodes,
-            view: ArcSwap::from_pointee(view.clone()),
-            writes: Default::default(),
-        };
-        let order: Vec<u16> = in_order(&cluster, &view).iter().map(|node| node.id.0).collect();
+        let cluster = Cluster::new("c".into());
+        cluster.nodes.store(Arc::new(nodes));
+        let order: Vec<u32> = in_order(&cluster, &view).iter().map(|node| node.id.0).collect();
         assert_eq!(order, [4, 3, 2]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the threads share: clusters and databases, built once from the settings and replaced on reload.
+//! What the threads share: clusters and databases, built from the settings and replaced on reload, or as nodes come and go.
 //!
 //! Everything here is read on the data path, so it is immutable or behind `ArcSwap`; nothing here is a
 //! global: `run` builds it and hands it down.
@@ -19,21 +19,37 @@ use tokio::sync::Notify;
 pub struct Cluster {
     /// Its name in the configuration.
     pub name: String,
-    /// Its nodes, in configuration order. `NodeId`s are unique over all clusters.
-    pub nodes: Vec<Node>,
+    /// Its nodes, in the order in which they joined; replaced whole by the monitor. Every node that the view names is
+    /// here, but for a moment in which it has left.
+    pub nodes: ArcSwap<Vec<Node>>,
     /// What the monitor believes; replaced whole.
     pub view: ArcSwap<View>,
     /// Tells the monitor that somebody wrote.
     pub writes: WriteSignal,
 }
 
+impl Cluster {
+    /// A cluster without nodes; its monitor brings them.
+    pub fn new(name: String) -> Cluster {
+        let view = ArcSwap::from_pointee(View::unknown([]));
+        Cluster { name, nodes: ArcSwap::default(), view, writes: WriteSignal::default() }
+    }
+
+    /// The node of this id, if it is one of the cluster's.
+    pub fn node(&self, id: NodeId) -> Option<Node> {
+        self.nodes.load().iter().find(|node| node.id == id).cloned()
+    }
+}
+
 /// Where a node lives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
-    /// Its place in the configuration.
+    /// Given when it joined; no other node of the process ever has it.
     pub id: NodeId,
     /// Its name in the configuration, or its address.
     pub name: Arc<str>,
+    /// Who named it: the configuration, or a source of nodes.
+    pub source: &'static str,
     /// Host name, IP address or directory of a Unix socket.
     pub host: String,
     /// TCP port, or the suffix of the Unix socket.

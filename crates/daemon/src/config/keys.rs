@@ -15,6 +15,8 @@ pub(super) enum Section {
     Cluster,
     /// A table in a cluster's `nodes`.
     Node,
+    /// `discover` of a cluster.
+    Discover,
     /// `monitor` of a cluster.
     Monitor,
     /// `[[database]]`.
@@ -37,10 +39,11 @@ pub(super) enum Section {
 
 impl Section {
     /// All, in the order of the reference page.
-    pub(super) const ALL: [Section; 12] = [
+    pub(super) const ALL: [Section; 13] = [
         Section::Top,
         Section::Cluster,
         Section::Node,
+        Section::Discover,
         Section::Monitor,
         Section::Database,
         Section::User,
@@ -68,6 +71,7 @@ impl Section {
             Section::Top => "top of the file",
             Section::Cluster => "[[cluster]]",
             Section::Node => "nodes = [{ … }] of a cluster",
+            Section::Discover => "discover = { … } of a cluster",
             Section::Monitor => "monitor = { … } of a cluster",
             Section::Database => "[[database]]",
             Section::User => "[[user]]",
@@ -175,12 +179,17 @@ pub(super) static KEYS: &[Key] = &[
     key(Section::Top, "log", Kind::One(Section::Log), "", "The log."),
 
     key(Section::Cluster, "name", Kind::Text, "", "Its name, unique. Required."),
-    key(Section::Cluster, "nodes", Kind::Nodes, "", "Its PostgreSQL servers, as `\"host:port\"` or tables. Roles are observed, not declared. Required."),
+    key(Section::Cluster, "nodes", Kind::Nodes, "", "Its PostgreSQL servers, as `\"host:port\"` or tables. Roles are observed, not declared. Required unless there is `discover`."),
+    key(Section::Cluster, "discover", Kind::One(Section::Discover), "", "Where nodes are found that come and go. Those of `nodes` always belong to the cluster."),
     key(Section::Cluster, "monitor", Kind::One(Section::Monitor), "", "How the monitor logs in to the nodes."),
 
     key(Section::Node, "name", Kind::Text, "", "Its name in tables, logs and metrics; its address when not given."),
     key(Section::Node, "host", Kind::Text, "", "Host name or IP address. Required."),
     key(Section::Node, "port", Kind::Count(1, 65_535), "5432", "TCP port."),
+
+    key(Section::Discover, "file", Kind::Text, "", "A file with a node on each line, `host:port` or `host:port name`; `#` begins a comment. Whoever changes it replaces it whole, by renaming. A file that is missing, broken or names no node changes nothing, and says so in the log and the status."),
+    key(Section::Discover, "every", Kind::Duration, "", "How often the source is asked; `1s` unless said otherwise."),
+    key(Section::Discover, "leave_after", Kind::Duration, "", "A node that the answers have not named for this long leaves the cluster: what runs there finishes, and nothing more is sent there. At once for `file`."),
 
     key(Section::Monitor, "user", Kind::Text, "highwater", "The role that watches the nodes; membership in `pg_monitor` is all it needs."),
     key(Section::Monitor, "password", Kind::Secret, "", "Its password. At most one of the four `password` keys may be given."),

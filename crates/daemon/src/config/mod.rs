@@ -27,12 +27,14 @@ use std::sync::Arc;
 pub(crate) use mistake::nearest;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use reference::{json_schema, reference};
+pub(crate) use settings::address;
 pub use settings::{
     AdminSettings, AuthSettings, AuthType, ClusterSettings, ConnectSettings, DatabaseName, DatabaseSettings,
-    DoorSettings, LogFormat, LogLevel, LogSettings, MonitorSettings, NodeSettings, ReadyWhen, ServerMethod,
-    Settings, Suffixes, UserSecret, UserSettings,
+    DiscoverSettings, DoorSettings, LogFormat, LogLevel, LogSettings, MonitorSettings, NodeSettings,
+    ReadyWhen, ServerMethod, Settings, SourceSettings, Suffixes, UserSecret, UserSettings,
 };
 pub use shown::ShownSetting;
+pub(crate) use value::host_port;
 
 /// What the command line said. No `Debug`: connection strings hold passwords.
 #[derive(Clone, Default)]

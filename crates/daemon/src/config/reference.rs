@@ -34,7 +34,7 @@ const INTRODUCTION: &str = "\
 <!-- Made from crates/daemon/src/config/keys.rs; `UPDATE_DOCS=1 cargo test -p daemon config` writes it anew. -->
 
 Highwater is told what to do by a TOML file, by the environment and by flags; the file is overruled by the environment,
-and the environment by flags. Every key is optional but a cluster's `name` and `nodes`. Unknown keys and bad values are
+and the environment by flags. Every key is optional but a cluster's `name` and `nodes` (or `discover`). Unknown keys and bad values are
 errors, all of them reported together with line and column (`highwater check`). A changed file is applied by SIGHUP or
 `RELOAD`; a file with mistakes changes nothing.
 
@@ -54,6 +54,7 @@ fn heading(section: Section) -> String {
     match section {
         Section::Top => "Top of the file".into(),
         Section::Node => "Nodes of a cluster (`nodes = [{ … }]`)".into(),
+        Section::Discover => "Where nodes are found (`discover = { … }`)".into(),
         Section::Monitor => "Monitor of a cluster (`monitor = { … }`)".into(),
         other => format!("`{}`", other.title()),
     }

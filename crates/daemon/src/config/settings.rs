@@ -3,6 +3,7 @@
 //! Nothing here is read on the data path: `run` hands each part of the program its own piece.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +47,21 @@ pub struct Settings {
 pub struct ClusterSettings {
     /// Its name.
     pub name: String,
-    /// Its nodes, at least one, in the order they were written.
+    /// Its nodes, in the order they were written; at least one unless they are discovered.
     pub nodes: Vec<NodeSettings>,
+    /// Where more of them are found.
+    pub discover: Option<DiscoverSettings>,
     /// How the monitor logs in.
     pub monitor: MonitorSettings,
+}
+
+impl ClusterSettings {
+    /// Whether somebody elects the primary, so that a node becomes it only when it is named.
+    pub(crate) fn is_elected(&self) -> bool {
+        self.discover.as_ref().is_some_and(|discover| match discover.source {
+            SourceSettings::File(_) => false,
+        })
+    }
 }
 
 /// One entry of `nodes`.
@@ -61,6 +73,53 @@ pub struct NodeSettings {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+/// `host:port`, as it is written.
+pub(crate) fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// `discover = { … }` of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiscoverSettings {
+    /// Who names the nodes.
+    pub source: SourceSettings,
+    /// How often it is asked.
+    pub every: Duration,
+    /// A node that has been missing from the answers for this long leaves.
+    pub leave_after: Duration,
+}
+
+/// Who names the nodes of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceSettings {
+    /// A file with a node on each line.
+    File(PathBuf),
+}
+
+impl SourceSettings {
+    /// The word for it, which is its key.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SourceSettings::File(_) => "file",
+        }
+    }
+
+    /// How often it is asked unless something else is said.
+    pub(super) fn every(&self) -> Duration {
+        match self {
+            SourceSettings::File(_) => Duration::from_secs(1),
+        }
+    }
+
+    /// How long a node may be missing unless something else is said.
+    pub(super) fn leave_after(&self) -> Duration {
+        match self {
+            // Somebody has written it.
+            SourceSettings::File(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// `monitor = { … }` of a cluster.

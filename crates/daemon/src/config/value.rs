@@ -117,7 +117,7 @@ pub(super) fn from_text(kind: Kind, text: &str) -> Result<Value, Refusal> {
 }
 
 /// `host:port`, `[v6]:port` or `host`, as nodes are written.
-pub(super) fn host_port(text: &str, default_port: u16) -> Option<(String, u16)> {
+pub(crate) fn host_port(text: &str, default_port: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;

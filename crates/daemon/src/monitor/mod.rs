@@ -1,34 +1,43 @@
 //! Watches the nodes of a cluster and publishes what is believed about them.
 //!
 //! A task per cluster tells the engine what was seen and does what it asks for; a task per node owns the one connection
-//! to it. Nothing is judged here: roles, health, freshness and pace are the engine's (`engine::cluster`).
+//! to it. Nodes come and go as the settings and the cluster's source of nodes say. Nothing is judged here: roles, health,
+//! freshness and pace are the engine's (`engine::cluster`).
 
 pub(crate) mod events;
+mod members;
 mod node;
 pub(crate) mod probe;
 pub(crate) mod replication;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::cluster::{Cluster as Machine, ClusterSettings};
+use engine::cluster::{Authority, Cluster as Machine, ClusterSettings};
 use engine::time::Instant;
 use engine::view::{NodeId, NodeView, View};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::config::MonitorSettings;
+use crate::config::{MonitorSettings, NodeSettings};
+use crate::discover::Found;
 use crate::mail::{Notice, ToWorker, WorkerHandle};
+use crate::pools::SharedPools;
 use crate::spawn;
 use crate::world::Cluster;
 use events::Events;
-use node::{Finding, Watch};
-use probe::{Answer, Failure, Login, Receiver};
+use members::Members;
+use node::Finding;
+use probe::{Answer, Failure, Receiver};
 use replication::Replication;
 
 /// Most orders waiting for a monitor. A notice that finds the queue full is dropped: the monitor is about to look anyway.
 const ORDERS_MAX: usize = 64;
+
+/// Most findings waiting for a monitor; a node's task that has one more waits.
+const FINDINGS_MAX: usize = 64;
 
 /// Under a stream of writes the monitor looks for new ones this often, whatever their number.
 const WRITES_LOOKED_FOR_EVERY: Duration = Duration::from_millis(1);
@@ -42,12 +51,18 @@ pub(crate) struct MonitorHandle {
     orders: mpsc::Sender<Order>,
     status: Arc<Mutex<Vec<NodeStatus>>>,
     events: Events,
+    /// [`MonitorHandle::system`]; 0 is not known.
+    system: Arc<AtomicU64>,
 }
 
 enum Order {
     Look(NodeId),
     Drain(NodeId),
     Undrain(NodeId),
+    /// The settings name these nodes.
+    List(Vec<NodeSettings>),
+    /// The source of this name has found these; no name: there is no source any more.
+    Find(Option<&'static str>, Found),
 }
 
 /// What the monitor knows of a node besides the view: for people, not for routing.
@@ -120,9 +135,25 @@ impl MonitorHandle {
         self.orders.send(Order::Undrain(node)).await.is_ok()
     }
 
+    /// The settings name these nodes of the cluster.
+    pub(crate) async fn list(&self, nodes: Vec<NodeSettings>) {
+        // A monitor that has ended has panicked, which was logged.
+        let _ended = self.orders.send(Order::List(nodes)).await;
+    }
+
+    /// The source of this name has found these nodes; no name and nothing found when there is no source any more.
+    pub(crate) async fn find(&self, source: Option<&'static str>, found: Found) {
+        let _ended = self.orders.send(Order::Find(source, found)).await;
+    }
+
     /// What is known of each node besides the view.
     pub(crate) fn status(&self) -> Vec<NodeStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.status).clone()
+    }
+
+    /// The system identifier of the accepted primary, once one was accepted.
+    pub(crate) fn system(&self) -> Option<u64> {
+        Some(self.system.load(Ordering::Acquire)).filter(|&system| system != 0)
     }
 
     /// What has happened to the nodes.
@@ -134,45 +165,62 @@ impl MonitorHandle {
     #[cfg(test)]
     pub(crate) fn nobody(status: Vec<NodeStatus>) -> MonitorHandle {
         let (orders, _) = mpsc::channel(1);
-        MonitorHandle { orders, status: Arc::new(Mutex::new(status)), events: Events::default() }
+        MonitorHandle {
+            orders,
+            status: Arc::new(Mutex::new(status)),
+            events: Events::default(),
+            system: Arc::default(),
+        }
     }
 }
 
-/// Starts watching a cluster.
+fn lock(status: &Mutex<Vec<NodeStatus>>) -> MutexGuard<'_, Vec<NodeStatus>> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a monitor needs of the rest of the process.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) pools: Arc<SharedPools>,
+    pub(crate) clock: Clock,
+    /// The next node's id: counts through all clusters, so that no id is ever used again.
+    pub(crate) ids: Arc<AtomicU32>,
+}
+
+/// Starts watching a cluster that has these nodes by its settings. With somebody who elects its primary, nobody is
+/// accepted before that one was heard.
 pub(crate) fn spawn(
     cluster: Arc<Cluster>,
-    settings: &MonitorSettings,
-    workers: Vec<WorkerHandle>,
-    clock: Clock,
+    (login, listed): (&MonitorSettings, Vec<NodeSettings>),
+    elected: bool,
+    around: Surroundings,
 ) -> MonitorHandle {
     let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
-    let (findings, findings_in) = mpsc::channel(cluster.nodes.len().max(1) * 2);
-    let password = settings.password.as_ref().map(|secret| secret.expose());
-    let mut probed = Vec::new();
-    for (place, node) in cluster.nodes.iter().enumerate() {
-        let login = Login::new(node, &settings.user, password, &settings.database);
-        // One question at a time.
-        let (asks, asks_in) = mpsc::channel(1);
-        spawn::task("node probe", Watch { place, login, clock, findings: findings.clone() }.run(asks_in));
-        probed.push(Probed { node: node.id, asks, in_flight: false });
+    let (findings, findings_in) = mpsc::channel(FINDINGS_MAX);
+    let handle =
+        MonitorHandle { orders, status: Arc::default(), events: Events::default(), system: Arc::default() };
+    let mut machine =
+        Machine::new(ClusterSettings { probe_timeout: probe::PROBE_MAX, ..Default::default() }, Vec::new());
+    let now = around.clock.now();
+    if elected {
+        machine.set_authority(Authority::Named(None), now);
     }
-    let status = probed.iter().map(|probed| NodeStatus::new(probed.node)).collect();
-    let handle = MonitorHandle { orders, status: Arc::new(Mutex::new(status)), events: Events::default() };
-    let nodes = cluster.nodes.iter().map(|node| (node.id, Arc::clone(&node.name))).collect();
-    let monitor = Monitor {
-        machine: Machine::new(
-            ClusterSettings { probe_timeout: probe::PROBE_MAX, ..Default::default() },
-            nodes,
-        ),
-        probed,
+    let mut monitor = Monitor {
+        cluster,
+        machine,
+        probed: Vec::new(),
+        members: Members::new(login.clone(), findings),
         status: Arc::clone(&handle.status),
         events: handle.events.clone(),
-        workers,
-        clock,
+        system: Arc::clone(&handle.system),
+        around,
         write_seen: None,
         published: View::unknown([]),
-        cluster,
     };
+    monitor.members.listed = listed;
+    monitor.admit(now);
+    monitor.show();
     spawn::task("monitor", monitor.run(findings_in, orders_in));
     handle
 }
@@ -182,17 +230,18 @@ struct Monitor {
     cluster: Arc<Cluster>,
     machine: Machine,
     probed: Vec<Probed>,
+    members: Members,
     status: Arc<Mutex<Vec<NodeStatus>>>,
     events: Events,
-    workers: Vec<WorkerHandle>,
-    clock: Clock,
+    system: Arc<AtomicU64>,
+    around: Surroundings,
     /// The newest write the engine was told of.
     write_seen: Option<Instant>,
     /// The last view published.
     published: View,
 }
 
-/// A node's task as the cluster's task sees it.
+/// A node's task as the cluster's task sees it. It ends when this is dropped, and its connection with it.
 struct Probed {
     node: NodeId,
     asks: mpsc::Sender<()>,
@@ -201,9 +250,9 @@ struct Probed {
 
 impl Monitor {
     async fn run(mut self, mut findings: mpsc::Receiver<Finding>, mut orders: mpsc::Receiver<Order>) {
-        let mut look_for_writes = self.clock.now();
+        let mut look_for_writes = self.around.clock.now();
         loop {
-            let now = self.clock.now();
+            let now = self.around.clock.now();
             let pause = self.ask_due(now);
             self.publish().await;
             let may_look = now >= look_for_writes;
@@ -211,11 +260,11 @@ impl Monitor {
             tokio::select! {
                 Some(finding) = findings.recv() => self.on_finding(&finding),
                 order = orders.recv() => match order {
-                    Some(order) => self.on_order(&order),
+                    Some(order) => self.on_order(order).await,
                     None => return,
                 },
                 () = self.cluster.writes.newer_than(self.write_seen), if may_look => {
-                    look_for_writes = self.clock.now() + WRITES_LOOKED_FOR_EVERY;
+                    look_for_writes = self.around.clock.now() + WRITES_LOOKED_FOR_EVERY;
                     self.write_seen = self.cluster.writes.newest();
                     if let Some(at) = self.write_seen {
                         self.machine.on_write(at);
@@ -246,73 +295,86 @@ impl Monitor {
     }
 
     fn on_finding(&mut self, finding: &Finding) {
-        let Some(probed) = self.probed.get_mut(finding.place) else { return };
+        // One who has left says nothing any more.
+        let Some(probed) = self.probed.iter_mut().find(|probed| probed.node == finding.node) else { return };
         if finding.asked_for {
             probed.in_flight = false;
         }
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = &mut status[finding.place];
+        let node = finding.node;
+        let name = || self.cluster.node(node).map(|node| node.name).unwrap_or_default();
+        let mut all = lock(&self.status);
+        let Some(status) = all.iter_mut().find(|status| status.node == node) else { return };
         match &finding.outcome {
             Ok(answer) => {
                 if status.last_error.is_some() || status.probes == 0 {
-                    tracing::info!(
-                        node = &*self.cluster.nodes[finding.place].name,
-                        "the node answers the monitor"
-                    );
+                    tracing::info!(node = &*name(), "the node answers the monitor");
                 }
-                let name = &self.cluster.nodes[finding.place].name;
-                self.events.note(self.clock.wall(), events::of_answer(name, status, answer));
+                self.events.note(self.around.clock.wall(), events::of_answer(&name(), status, answer));
                 status.on_answer(answer);
-                self.machine.on_probe(probed.node, answer.asked, answer.answered, answer.report());
+                self.machine.on_probe(node, answer.asked, answer.answered, answer.report());
             }
             Err(failure) => {
                 if status.last_error.as_ref() != Some(&failure.message) {
-                    let node = &*self.cluster.nodes[finding.place].name;
-                    tracing::warn!(node, error = failure.message, "a probe failed");
+                    tracing::warn!(node = &*name(), error = failure.message, "a probe failed");
                 }
                 status.on_failure(failure);
-                self.machine.on_probe_failed(probed.node, finding.at, failure.fault);
+                self.machine.on_probe_failed(node, finding.at, failure.fault);
             }
         }
     }
 
-    fn on_order(&mut self, order: &Order) {
-        match *order {
-            Order::Look(node) => self.machine.on_noticed(node, self.clock.now()),
+    async fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Look(node) => self.machine.on_noticed(node, self.around.clock.now()),
             Order::Drain(node) => self.machine.drain(node),
             Order::Undrain(node) => self.machine.undrain(node),
+            Order::List(nodes) => {
+                self.members.listed = nodes;
+                self.change_members().await;
+            }
+            Order::Find(source, found) => {
+                (self.members.source, self.members.found) = (source, found);
+                self.change_members().await;
+            }
         }
     }
 
     /// Publishes the view if it is new, and wakes the workers if it may change what waits for a node.
     async fn publish(&mut self) {
-        let Some(view) = self.machine.view() else { return };
+        if self.show() {
+            for worker in &self.around.workers {
+                // A worker that is stuck for so long must not keep others from the news.
+                let _late = timeout(WORKER_MAIL_MAX, worker.send(ToWorker::ViewChanged)).await;
+            }
+        }
+    }
+
+    /// Puts the view, if it is new, where it is looked at. `true`: what waits for a node may have one by it.
+    fn show(&mut self) -> bool {
+        let Some(view) = self.machine.view() else { return false };
         self.cluster.view.store(Arc::new(view.clone()));
+        self.system.store(self.machine.system().unwrap_or(0), Ordering::Release);
         let eligibility = eligibility_changed(&self.published, &view);
         for node in &view.nodes {
             if self.published.node(node.id).is_none_or(|before| standing(before) != standing(node)) {
                 log_standing(&self.cluster.name, node);
             }
         }
-        self.events.note(self.clock.wall(), events::of_views(&self.published, &view));
+        self.events.note(self.around.clock.wall(), events::of_views(&self.published, &view));
         self.published = view;
-        if eligibility {
-            for worker in &self.workers {
-                // A worker that is stuck for so long must not keep others from the news.
-                let _late = timeout(WORKER_MAIL_MAX, worker.send(ToWorker::ViewChanged)).await;
-            }
-        }
+        eligibility
     }
 }
 
 /// What decides whether a node may be used at all; its position and its freshness are not part of it.
 fn standing(node: &NodeView) -> impl PartialEq + use<> {
-    (node.role, node.health, node.incarnation, node.timeline, node.drained)
+    (node.role, node.health, node.incarnation, node.timeline, node.drained, node.spared)
 }
 
 /// Whether a request that waits could now be served elsewhere.
 fn eligibility_changed(before: &View, after: &View) -> bool {
-    if (before.epoch, before.primary) != (after.epoch, after.primary) {
+    let left = |node: &NodeView| after.node(node.id).is_none();
+    if (before.epoch, before.primary) != (after.epoch, after.primary) || before.nodes.iter().any(left) {
         return true;
     }
     after.nodes.iter().any(|node| {
@@ -330,6 +392,7 @@ fn log_standing(cluster: &str, node: &NodeView) {
         health = ?node.health,
         timeline = node.timeline.map(|timeline| timeline.0),
         drained = node.drained,
+        spared = node.spared,
         "the node's standing has changed"
     );
 }
@@ -355,8 +418,10 @@ mod tests {
     }
 
     #[test]
-    fn role_health_drain_first_proof_and_epoch_wake_the_workers() {
-        let changes: [fn(&mut View); 6] = [
+    fn role_health_drain_first_proof_epoch_and_a_node_that_left_wake_the_workers() {
+        let changes: [fn(&mut View); 8] = [
+            |view| drop(view.nodes.pop()),
+            |view| view.nodes[1].spared = true,
             |view| view.nodes[1].role = Role::Replica,
             |view| view.nodes[1].health = Health::Up,
             |view| view.nodes[1].drained = true,

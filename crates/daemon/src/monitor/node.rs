@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::cluster::ProbeFault;
 use engine::time::Instant;
+use engine::view::NodeId;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -15,17 +16,16 @@ use crate::clock::Clock;
 
 /// What became of a probe.
 pub(super) struct Finding {
-    /// Place of the node in the cluster.
-    pub(super) place: usize,
+    pub(super) node: NodeId,
     pub(super) at: Instant,
     pub(super) outcome: Result<Box<Answer>, Failure>,
     /// Whether this is the answer to being asked; else the connection ended by itself.
     pub(super) asked_for: bool,
 }
 
-/// A node's place, and the way to it.
+/// A node, and the way to it.
 pub(super) struct Watch {
-    pub(super) place: usize,
+    pub(super) node: NodeId,
     pub(super) login: Login,
     pub(super) clock: Clock,
     pub(super) findings: mpsc::Sender<Finding>,
@@ -59,7 +59,7 @@ impl Watch {
             if outcome.is_err() {
                 prober = None;
             }
-            let finding = Finding { place: self.place, at: self.clock.now(), outcome, asked_for };
+            let finding = Finding { node: self.node, at: self.clock.now(), outcome, asked_for };
             if self.findings.send(finding).await.is_err() {
                 return;
             }

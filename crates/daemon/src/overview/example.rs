@@ -91,8 +91,13 @@ fn cluster(now: Instant) -> ClusterRow {
     view.nodes[1].lag_bytes = Some(96);
     view.nodes[2].health = Health::Down;
     let nodes = view.nodes.iter().map(|seen| {
-        let port = 5432 + seen.id.0;
-        let node = Node { id: seen.id, name: Arc::clone(&seen.name), host: "10.0.0.1".to_owned(), port };
+        let node = Node {
+            id: seen.id,
+            name: Arc::clone(&seen.name),
+            source: "config",
+            host: "10.0.0.1".to_owned(),
+            port: 5432 + seen.id.index() as u16,
+        };
         let mut status = NodeStatus::new(seen.id);
         status.probes = 10;
         match (seen.role, seen.health) {
@@ -264,16 +269,17 @@ fn pool() -> PoolRow {
 /// A world without workers that serves one cluster of one node, of which nothing is known; `ann` may change things.
 pub(crate) fn world() -> (Arc<AdminWorld>, mpsc::Receiver<Order>) {
     let name: Arc<str> = Arc::from("one");
-    let node = Node { id: ONE, name: Arc::clone(&name), host: "10.0.0.1".to_owned(), port: 5432 };
+    let node =
+        Node { id: ONE, name: Arc::clone(&name), source: "config", host: "10.0.0.1".to_owned(), port: 5432 };
     let cluster = Arc::new(Cluster {
         name: "main".to_owned(),
-        nodes: vec![node],
+        nodes: ArcSwap::from_pointee(vec![node]),
         view: ArcSwap::from_pointee(View::unknown([(ONE, name)])),
         writes: crate::world::WriteSignal::default(),
     });
     let monitor = MonitorHandle::nobody(vec![NodeStatus::new(ONE)]);
     let served = Served {
-        clusters: vec![Watched { cluster, monitor }],
+        clusters: vec![Watched { cluster, monitor, discovery: Arc::default() }],
         databases: Vec::new(),
         settings: Vec::new(),
         users: vec![Arc::from("ann"), Arc::from("bob")],

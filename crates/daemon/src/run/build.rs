@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use engine::view::{NodeId, View};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mio::{Poll, Waker};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -16,14 +15,15 @@ use crate::connect::Connector;
 use crate::databases::Databases;
 use crate::front::{Counts, Front, NEW_DATABASES_MAX, WorkerPlace};
 use crate::mail::{ControlSender, MAIL_MAX, ToControl, WorkerHandle};
+use crate::monitor::Surroundings;
 use crate::overview::{AdminWorld, Order, Served, SettingRow, Watched};
 use crate::pools::SharedPools;
 use crate::stats::WorkerStats;
 use crate::users::Users;
 use crate::welcome::Welcomes;
 use crate::worker::{self, WorkerParts};
-use crate::world::{Cluster, Database, Node};
-use crate::{monitor, spawn};
+use crate::world::{Cluster, Database};
+use crate::{discover, monitor, spawn};
 
 /// What `run` goes on with.
 pub(super) struct Built {
@@ -40,7 +40,8 @@ pub(super) fn build(
     orders: mpsc::Sender<Order>,
 ) -> Result<Built, RunError> {
     let clock = Clock::new();
-    let clusters = clusters(&settings.clusters);
+    let cluster = |settings: &ClusterSettings| Arc::new(Cluster::new(settings.name.clone()));
+    let clusters: Vec<Arc<Cluster>> = settings.clusters.iter().map(cluster).collect();
     let users = Arc::new(ArcSwap::from_pointee(Users::new(&settings.auth, None)?));
     let databases = Databases::new(&settings.databases, &settings.suffixes, (&clusters, None));
     let connector = Arc::new(Connector::new(Arc::clone(&users), settings.connect.clone(), clock));
@@ -48,14 +49,10 @@ pub(super) fn build(
     let (new_databases, new_databases_in) = mpsc::channel(NEW_DATABASES_MAX);
     let Workers { places, stats, pools, ends } = start_workers(settings.workers, &to_control, clock)?;
     let handles: Vec<WorkerHandle> = places.iter().map(|worker| worker.handle.clone()).collect();
-    let watched: Vec<Watched> = clusters
-        .iter()
-        .zip(&settings.clusters)
-        .map(|(cluster, settings)| Watched {
-            cluster: Arc::clone(cluster),
-            monitor: monitor::spawn(Arc::clone(cluster), &settings.monitor, handles.clone(), clock),
-        })
-        .collect();
+    let around =
+        Surroundings { workers: handles.clone(), pools: Arc::clone(&pools), clock, ids: Arc::default() };
+    let both = clusters.iter().zip(&settings.clusters);
+    let watched: Vec<Watched> = both.map(|(cluster, settings)| watch(cluster, settings, &around)).collect();
     let served = served(&settings, &watched, (&databases, &users.load()));
     let logins = clusters.into_iter().zip(settings.clusters.iter().map(|cluster| cluster.monitor.clone()));
     let keepers = Keepers::new(logins.collect());
@@ -80,26 +77,20 @@ pub(super) fn build(
     Ok(Built { control, mail, new_databases: new_databases_in, worker_ends: ends })
 }
 
-fn clusters(settings: &[ClusterSettings]) -> Vec<Arc<Cluster>> {
-    // Ids are unique over all clusters; the settings allow far fewer nodes than there are ids.
-    let mut ids = (0..=u16::MAX).map(NodeId);
-    let mut cluster = |settings: &ClusterSettings| {
-        let nodes: Vec<Node> = settings
-            .nodes
-            .iter()
-            .zip(&mut ids)
-            .map(|(node, id)| Node {
-                id,
-                name: node.name.as_str().into(),
-                host: node.host.clone(),
-                port: node.port,
-            })
-            .collect();
-        let view = View::unknown(nodes.iter().map(|node| (node.id, Arc::clone(&node.name))));
-        let view = ArcSwap::from_pointee(view);
-        Arc::new(Cluster { name: settings.name.clone(), nodes, view, writes: Default::default() })
-    };
-    settings.iter().map(&mut cluster).collect()
+/// Has a cluster watched, and its source of nodes asked.
+fn watch(cluster: &Arc<Cluster>, settings: &ClusterSettings, around: &Surroundings) -> Watched {
+    let listed = settings.nodes.clone();
+    let monitor = monitor::spawn(
+        Arc::clone(cluster),
+        (&settings.monitor, listed),
+        settings.is_elected(),
+        around.clone(),
+    );
+    let discovery = settings
+        .discover
+        .as_ref()
+        .map(|discover| Arc::new(discover::spawn(&cluster.name, discover, monitor.clone(), around.clock)));
+    Watched { cluster: Arc::clone(cluster), monitor, discovery: Arc::new(ArcSwapOption::new(discovery)) }
 }
 
 /// The workers, started.

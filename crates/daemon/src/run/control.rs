@@ -53,7 +53,7 @@ impl Control {
                 });
             }
             ToControl::Noticed { node, what } => {
-                let watched = self.watched.iter().find(|w| w.cluster.nodes.iter().any(|n| n.id == node));
+                let watched = self.watched.iter().find(|w| w.cluster.node(node).is_some());
                 if let Some(watched) = watched {
                     watched.monitor.notice(node, what);
                 }
@@ -111,14 +111,14 @@ async fn connect(
     (database, user): (&Database, &str),
     node: engine::view::NodeId,
 ) -> Result<ReadyBackend, ConnectError> {
-    let Some(node) = database.cluster.nodes.iter().find(|known| known.id == node) else {
+    let Some(node) = database.cluster.node(node) else {
         return Err(ConnectError {
             fault: ConnectFault::Node,
             sqlstate: SqlState::INTERNAL_ERROR,
             message: format!("cluster {:?} has no such node", database.cluster.name),
         });
     };
-    let backend = front.connector.connect(node, &database.server_name, user).await?;
+    let backend = front.connector.connect(&node, &database.server_name, user).await?;
     front.welcomes.on_backend((&database.cluster.name, &database.server_name, user), &backend.parameters);
     Ok(backend)
 }

@@ -1,14 +1,15 @@
 //! Changed settings, taken over while clients are being served: all of them or, if there is a mistake, none.
 //!
 //! Clients that are in keep the settings they came in with; new ones get the new. Pools are common to both and have the new
-//! limits. What is fixed at the start (addresses, clusters, workers, the log) is named, so that nobody believes it to be in
-//! force.
+//! limits. Nodes join and leave the clusters there are. What is fixed at the start (addresses, which clusters there are and how
+//! they are logged in to, workers, the log) is named, so that nobody believes it to be in force.
 
 use std::sync::Arc;
 
 use super::control::Control;
 use crate::config::{ClusterSettings, Settings};
 use crate::databases::Databases;
+use crate::discover::{self, Elected, Found};
 use crate::spawn;
 use crate::users::Users;
 use crate::world::Cluster;
@@ -30,6 +31,7 @@ impl Control {
         for what in needing_restart(&in_force, &settings) {
             tracing::warn!(what, "has changed, and will be in force after a restart");
         }
+        self.take_over_nodes(&in_force.clusters, &settings.clusters).await;
         let front = &self.front;
         let before = front.databases.load_full();
         let databases = Databases::new(&settings.databases, &settings.suffixes, (&clusters, Some(&before)));
@@ -45,6 +47,28 @@ impl Control {
         *in_force = settings;
         self.keep_catalogues();
         Ok(())
+    }
+
+    /// Whoever is named by the settings joins, who is not leaves, and other sources of nodes are asked.
+    async fn take_over_nodes(&self, before: &[ClusterSettings], after: &[ClusterSettings]) {
+        for settings in after {
+            let name = &settings.name;
+            let Some(watched) = self.watched.iter().find(|w| w.cluster.name == *name) else { continue };
+            watched.monitor.list(settings.nodes.clone()).await;
+            let old = before.iter().find(|old| old.name == *name).and_then(|old| old.discover.as_ref());
+            if old == settings.discover.as_ref() {
+                continue;
+            }
+            let discovery = settings
+                .discover
+                .as_ref()
+                .map(|discover| discover::spawn(name, discover, watched.monitor.clone(), self.clock));
+            if discovery.is_none() {
+                let found = Found { nodes: Vec::new(), primary: Elected::ByNobody };
+                watched.monitor.find(None, found).await;
+            }
+            watched.discovery.store(discovery.map(Arc::new));
+        }
     }
 
     /// The running clusters, in the order of the new settings.
@@ -64,7 +88,11 @@ fn needing_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let changed = [
         ("listen", before.listen != after.listen),
         ("http", before.http != after.http),
-        ("cluster", before.clusters != after.clusters),
+        ("cluster", !after.clusters.iter().map(|c| &c.name).eq(before.clusters.iter().map(|c| &c.name))),
+        (
+            "monitor",
+            !after.clusters.iter().map(|c| &c.monitor).eq(before.clusters.iter().map(|c| &c.monitor)),
+        ),
         ("log", before.log != after.log),
         ("workers", before.workers != after.workers),
     ];
@@ -85,6 +113,13 @@ mod tests {
         after.http = None;
         after.clusters[0].nodes.clear();
         after.workers += 1;
-        assert_eq!(needing_restart(&before, &after), ["listen", "http", "cluster", "log", "workers"]);
+        assert_eq!(needing_restart(&before, &after), ["listen", "http", "log", "workers"]);
+        after.clusters[0].monitor.user.push('x');
+        assert_eq!(needing_restart(&before, &after), ["listen", "http", "monitor", "log", "workers"]);
+        after.clusters.clear();
+        assert_eq!(
+            needing_restart(&before, &after),
+            ["listen", "http", "cluster", "monitor", "log", "workers"]
+        );
     }
 }

@@ -24,6 +24,7 @@ impl Worker {
         self.parts.stats.turned.at(now);
         self.look_at_held(now);
         self.expire(now);
+        self.pools.forget_dropped();
         let counters = self.shared.memo.counters();
         let stats = &self.parts.stats;
         stats.memo_hits.set(counters.hits);
@@ -123,7 +124,7 @@ impl Worker {
         let waits = client.session.waiting_since().is_some();
         let now = self.times.now;
         let pool = client.pool.take();
-        let queued = pool.map(|p| self.call_pool(p, now, |machine, me| machine.abandon(me, waiter)));
+        let queued = pool.and_then(|p| self.call_pool(p, now, |machine, me| machine.abandon(me, waiter)));
         if waits && (queued == Some(Abandoned::WasQueued) || self.holding.contains(&index)) {
             self.end_wait(index, SqlState::QUERY_CANCELED, "canceling statement due to user request");
         }

@@ -62,8 +62,8 @@ const FOUND_MAX: usize = 4096;
 pub(super) struct Pools {
     shared: Arc<SharedPools>,
     me: WorkerId,
-    /// By the pools' ids.
-    entries: Vec<PoolEntry>,
+    /// By the places of the pools. Of a pool that was dropped it may be kept for a while.
+    entries: Vec<Option<PoolEntry>>,
     /// While an entry stands here, its address is nobody else's.
     found: Found,
 }
@@ -74,11 +74,11 @@ impl Pools {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.entries.iter().filter_map(|pool| pool.due).min()
+        self.entries.iter().flatten().filter_map(|pool| pool.due).min()
     }
 
     pub(super) fn entry(&self, pool: PoolId) -> Option<&PoolEntry> {
-        self.entries.get(pool.0 as usize)
+        self.entries.get(pool.place as usize)?.as_ref().filter(|entry| entry.shared.id == pool)
     }
 
     /// What users of this pool get as `search_path` without asking, as far as known.
@@ -89,28 +89,58 @@ impl Pools {
     /// The pool of this node, database and user; made at its first use.
     fn find(&mut self, node: NodeId, database: &Arc<Database>, user: &Arc<str>, now: Instant) -> PoolId {
         let key = (node, Arc::as_ptr(database) as usize, Arc::clone(user));
-        if let Some((pool, _)) = self.found.get(&key) {
+        if let Some((pool, _)) = self.found.get(&key)
+            && self.entry(*pool).is_some()
+        {
             return *pool;
         }
-        let pool = self.shared.find(node, database, user, now);
+        let shared = self.shared.find(node, database, user, now);
         if self.found.len() >= FOUND_MAX {
             self.found.retain(|_, (_, database)| database.strong_count() > 0);
         }
+        let pool = shared.id;
         self.found.insert(key, (pool, Arc::downgrade(database)));
-        self.known(pool);
+        if self.entry(pool).is_none() {
+            self.enter(shared);
+        }
         pool
     }
 
-    /// The part in this pool, which may be new.
-    fn known(&mut self, pool: PoolId) -> &mut PoolEntry {
-        let index = pool.0 as usize;
-        if index >= self.entries.len() {
-            for shared in self.shared.from(self.entries.len()) {
-                let due = shared.lock().machine.next_deadline();
-                self.entries.push(PoolEntry { shared, places: Places::default(), due });
+    /// The part in this pool, which may be new. `None`: the pool was dropped.
+    fn known(&mut self, pool: PoolId) -> Option<&mut PoolEntry> {
+        if self.entry(pool).is_none() {
+            let shared = self.shared.at(pool)?;
+            self.enter(shared);
+        }
+        self.entries[pool.place as usize].as_mut()
+    }
+
+    fn enter(&mut self, shared: Arc<SharedPool>) {
+        let place = shared.id.place as usize;
+        if place >= self.entries.len() {
+            self.entries.resize_with(place + 1, || None);
+        }
+        let due = shared.lock().machine.next_deadline();
+        self.entries[place] = Some(PoolEntry { shared, places: Places::default(), due });
+    }
+
+    /// Lets go of the pools that were dropped.
+    pub(super) fn forget_dropped(&mut self) {
+        let dropped = |entry: &PoolEntry| entry.shared.is_dropped() && entry.places.all().next().is_none();
+        let mut any = false;
+        for entry in &mut self.entries {
+            if entry.as_ref().is_some_and(dropped) {
+                *entry = None;
+                any = true;
             }
         }
-        &mut self.entries[index]
+        if any {
+            let entries = &self.entries;
+            let there = |pool: PoolId| {
+                entries[pool.place as usize].as_ref().is_some_and(|entry| entry.shared.id == pool)
+            };
+            self.found.retain(|_, (pool, _)| there(*pool));
+        }
     }
 
     /// Tells the other workers of a shape that a replica has refused.
@@ -121,8 +151,8 @@ impl Pools {
         }
     }
 
-    fn ids(&self) -> impl Iterator<Item = PoolId> + use<> {
-        (0..u32::try_from(self.entries.len()).expect("ids are u32")).map(PoolId)
+    fn ids(&self) -> Vec<PoolId> {
+        self.entries.iter().flatten().map(|entry| entry.shared.id).collect()
     }
 }
 
@@ -143,36 +173,40 @@ impl Worker {
         client.pool = Some(pool);
         loop {
             match self.call_pool(pool, now, |machine, me| machine.check_out(now, me, waiter)) {
-                CheckOut::Ready(slot) => {
-                    let place = self.pools.entries[pool.0 as usize].places.at(slot);
+                Some(CheckOut::Ready(slot)) => {
+                    let place = self.pools.entry(pool).and_then(|entry| entry.places.at(slot));
                     let place = place.expect("a slot is lent where its backend is");
                     if self.is_proved(place) && self.is_wanted(index, place) {
                         return Some(place);
                     }
                     self.return_slot(pool, slot, Condition::Broken, now);
                 }
-                CheckOut::Queued => return None,
+                Some(CheckOut::Queued) => return None,
+                None => {
+                    self.unproved(index);
+                    return None;
+                }
             }
         }
     }
 
     /// One call of a pool's machine, under its lock. Then this worker does what it wants of it, and others are told of what it
-    /// wants of them.
+    /// wants of them. `None`: the pool was dropped, so that there is nothing to be done.
     pub(super) fn call_pool<R>(
         &mut self,
         pool: PoolId,
         now: Instant,
         call: impl FnOnce(&mut Pool, WorkerId) -> R,
-    ) -> R {
+    ) -> Option<R> {
         let me = self.pools.me;
-        let entry = self.pools.known(pool);
+        let entry = self.pools.known(pool)?;
         let mut state = entry.shared.lock();
         let result = call(&mut state.machine, me);
         let turn = state.turn(me);
         drop(state);
         entry.due = turn.due;
         self.obey(pool, turn, now);
-        result
+        Some(result)
     }
 
     /// Does what follows from a call.
@@ -187,7 +221,7 @@ impl Worker {
                 return;
             }
             let me = self.pools.me;
-            let entry = self.pools.known(pool);
+            let Some(entry) = self.pools.known(pool) else { return };
             turn = entry.shared.lock().turn(me);
             entry.due = turn.due;
         }
@@ -214,7 +248,8 @@ impl Worker {
     pub(super) fn look_at_pool(&mut self, pool: PoolId) {
         let now = self.times.now;
         let me = self.pools.me;
-        self.pools.known(pool).shared.lock().looked(me);
+        let Some(entry) = self.pools.known(pool) else { return };
+        entry.shared.lock().looked(me);
         self.call_pool(pool, now, |_, _| ());
     }
 
@@ -244,7 +279,8 @@ impl Worker {
     }
 
     fn connect(&mut self, pool: PoolId, slot: SlotId, home: WorkerId, now: Instant) {
-        let shared = &self.pools.known(pool).shared;
+        let Some(entry) = self.pools.known(pool) else { return };
+        let shared = &entry.shared;
         let (node, user, database) =
             (shared.node, Arc::clone(&shared.user), Arc::clone(&shared.lock().database));
         let request = ToControl::Connect { worker: home.index(), pool, slot, node, database, user };
@@ -276,7 +312,7 @@ impl Worker {
     /// A new backend becomes the worker's.
     fn take_in(&mut self, pool: PoolId, slot: SlotId, ready: ReadyBackend) -> Result<(), Fault> {
         let made = (self.next_generation(), self.times.now);
-        let shared = &self.pools.known(pool).shared;
+        let shared = Arc::clone(&self.pools.known(pool).ok_or(Fault::Node)?.shared);
         let path = ready.parameters.iter().find(|(name, _)| name == "search_path");
         let path = path.map(|(_, path)| path.as_str().into());
         let mut state = shared.lock();
@@ -289,7 +325,9 @@ impl Worker {
 
     /// There is no new backend, for this reason.
     fn learn_fault(&mut self, pool: PoolId, error: ConnectError) -> Fault {
-        let shared = &self.pools.known(pool).shared;
+        let Some(shared) = self.pools.known(pool).map(|entry| Arc::clone(&entry.shared)) else {
+            return Fault::Node;
+        };
         let fault = match error.fault {
             ConnectFault::Node => Fault::Node,
             ConnectFault::NotReady => Fault::NotReady,
@@ -327,7 +365,8 @@ impl Worker {
         backend.socket.look_again();
         self.pools.known(pool);
         let Some(place) = self.add_backend(backend) else {
-            return self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
+            self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
+            return;
         };
         // It may have died on the way: then the pool is told of that by this.
         self.pump_backend(place);
@@ -337,7 +376,8 @@ impl Worker {
         };
         backend.used = Use::Idle;
         if self.is_proved(place) {
-            return self.call_pool(pool, now, |machine, me| machine.on_arrived(now, me, slot));
+            self.call_pool(pool, now, |machine, me| machine.on_arrived(now, me, slot));
+            return;
         }
         self.close_backend_of(pool, slot);
         self.call_pool(pool, now, |machine, me| machine.on_lost(now, me, slot));
@@ -420,13 +460,14 @@ impl Worker {
         self.parts.poll.registry().register(backend.socket.stream(), token, interest).ok()?;
         entry.insert(backend);
         self.parts.stats.backends.add(1);
-        self.pools.known(pool).places.put(slot, place);
+        let known = self.pools.known(pool).expect("a pool with a backend is not dropped");
+        known.places.put(slot, place);
         Some(place)
     }
 
     /// Takes out the backend that has this slot, if it is here.
     pub(super) fn remove_backend_of(&mut self, pool: PoolId, slot: SlotId) -> Option<BackendConn> {
-        let place = self.pools.known(pool).places.take(slot)?;
+        let place = self.pools.known(pool)?.places.take(slot)?;
         let mut backend = self.backends.try_remove(place)?;
         debug_assert!(!matches!(backend.used, Use::Lent(_)), "a lent backend is taken from its client first");
         self.parts.stats.backends.sub(1);
@@ -447,7 +488,7 @@ impl Worker {
     /// Deadlines of all pools.
     pub(super) fn tick_pools(&mut self, now: Instant) {
         for pool in self.pools.ids() {
-            if self.pools.known(pool).due.is_some_and(|due| due <= now) {
+            if self.pools.entry(pool).is_some_and(|entry| entry.due.is_some_and(|due| due <= now)) {
                 self.call_pool(pool, now, |machine, me| machine.on_deadline(now, me));
             }
         }
@@ -456,10 +497,13 @@ impl Worker {
     /// Backends of nodes that are not what they were when they were connected are let go.
     pub(super) fn recheck_pools(&mut self, now: Instant) {
         for pool in self.pools.ids() {
-            let entry = self.pools.known(pool);
+            let Some(entry) = self.pools.entry(pool) else { continue };
             let view = entry.shared.cluster.view.load();
-            let health = view.node(entry.shared.node).map_or(Health::Down, |n| n.health);
-            let lost_replica = health == Health::Down && view.primary != Some(entry.shared.node);
+            let seen = view.node(entry.shared.node);
+            // A node that left finishes what it is doing, which may be well; it only gets nothing more.
+            let left = seen.is_none();
+            let health = seen.map_or(Health::Down, |n| n.health);
+            let lost_replica = !left && health == Health::Down && view.primary != Some(entry.shared.node);
             let primary = view.primary.and_then(|primary| view.node(primary));
             let elsewhere = primary.is_some_and(|primary| primary.health == Health::Up);
             drop(view);
@@ -474,7 +518,7 @@ impl Worker {
                     machine.retry_now(now, me);
                 }
             });
-            if lost_replica {
+            if lost_replica || left {
                 self.leave_queue(pool, now);
             }
             if lost_replica && elsewhere {
@@ -496,7 +540,7 @@ impl Worker {
         }
     }
 
-    /// Whoever waits for this replica, which is gone, is sent elsewhere. What is lent there may never come back: a host
+    /// Whoever waits for this node, which is gone, is sent elsewhere. What is lent there may never come back: a host
     /// that is frozen does not even end its connections.
     fn leave_queue(&mut self, pool: PoolId, now: Instant) {
         let here =
@@ -505,7 +549,7 @@ impl Worker {
             self.clients.iter().filter(|(_, c)| here(c)).map(|(i, c)| (i, c.waiter(i))).collect();
         for (index, waiter) in waiting {
             let left = self.call_pool(pool, now, |machine, me| machine.abandon(me, waiter));
-            if left == Abandoned::WasQueued
+            if left == Some(Abandoned::WasQueued)
                 && let Some(client) = self.clients.get_mut(index)
             {
                 client.pool = None;

@@ -134,8 +134,7 @@ impl Cluster {
         // The one that left comes last: every other witness stands at its node's place.
         let nodes = self.nodes.iter().chain(&self.left);
         self.witnesses.extend(nodes.map(|node| node.witness(now, takeover_after)));
-        let reign =
-            timeline::succession(self.reign, &self.witnesses, self.authority, self.left.is_some());
+        let reign = timeline::succession(self.reign, &self.witnesses, self.authority, self.left.is_some());
         if reign != self.reign {
             self.reign = reign;
             self.left = self.left.take().filter(|left| reign.is_some_and(|reign| reign.node == left.id));

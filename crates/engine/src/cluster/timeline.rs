@@ -147,7 +147,9 @@ fn elected(reign: Option<Reign>, named: Option<NodeId>, witnesses: &[Witness]) -
     if let Some((node, claim)) = named.filter(|(_, claim)| follows(claim)) {
         return Some(Reign::of(node, claim));
     }
-    let goes_on = claim_of(reign.node).filter(|claim| reign.is_held_by(claim)).map(|claim| Reign::of(reign.node, claim));
+    let goes_on = claim_of(reign.node)
+        .filter(|claim| reign.is_held_by(claim))
+        .map(|claim| Reign::of(reign.node, claim));
     Some(goes_on.unwrap_or(reign))
 }
 

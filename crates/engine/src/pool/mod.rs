@@ -508,7 +508,9 @@ impl Pool {
     }
 
     fn turn_away_if_retired(&mut self) {
-        while self.retired && let Some((worker, waiter)) = self.waiters.pop_after(self.now, Duration::ZERO) {
+        while self.retired
+            && let Some((worker, waiter)) = self.waiters.pop_after(self.now, Duration::ZERO)
+        {
             self.outbox.push(worker, Action::Refuse { waiter: waiter.id, fault: Fault::Node });
         }
     }

@@ -1,17 +1,27 @@
-//! Clusters and their nodes: from the file, or from the connection strings of the command line.
+//! Clusters, their nodes and where more of them are found: from the file, or from the connection strings of the command
+//! line.
 //!
 //! Whether a node exists is the monitor's to find out.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Resolver;
 use crate::config::file::Table;
 use crate::config::keys::Section;
 use crate::config::mistake::Place;
-use crate::config::settings::{ClusterSettings, MonitorSettings, NodeSettings};
+use crate::config::settings::{
+    ClusterSettings, DiscoverSettings, MonitorSettings, NodeSettings, SourceSettings, address,
+};
 
 /// Most nodes of all clusters together.
 const NODES_MAX: usize = 1000;
+
+/// The keys of `discover` that name a source.
+const SOURCES: [&str; 1] = ["file"];
+
+/// Nobody is asked more often for the nodes.
+const EVERY_MIN: Duration = Duration::from_millis(100);
 
 impl Resolver<'_> {
     pub(super) fn clusters(&mut self) -> Vec<ClusterSettings> {
@@ -34,13 +44,41 @@ impl Resolver<'_> {
         let name = self.required(table, "name");
         let nodes: Vec<NodeSettings> =
             table.tables("nodes").iter().filter_map(|node| self.node(node)).collect();
+        let discover = table.tables("discover").first().and_then(|discover| self.discover(discover));
         // The connection strings of the command line take the place of the file's nodes.
         let said = table.lacks("nodes") || table.entry("nodes").is_some();
-        if said && table.tables("nodes").is_empty() && self.dsns.all.is_empty() {
-            self.mistakes.add(table.place_of("nodes"), "[[cluster]]: nodes is missing or empty");
+        let sought = !table.lacks("discover");
+        if said && table.tables("nodes").is_empty() && self.dsns.all.is_empty() && !sought {
+            let message = "[[cluster]]: nodes is missing or empty, and there is no discover";
+            self.mistakes.add(table.place_of("nodes"), message);
         }
         let monitor = self.monitor(table.tables("monitor").first());
-        Some(ClusterSettings { name: name?, nodes, monitor })
+        Some(ClusterSettings { name: name?, nodes, discover, monitor })
+    }
+
+    /// Where nodes are found: exactly one source.
+    fn discover(&mut self, table: &Table) -> Option<DiscoverSettings> {
+        let written: Vec<&str> = SOURCES.into_iter().filter(|source| table.entry(source).is_some()).collect();
+        let source = match written[..] {
+            ["file"] => SourceSettings::File(self.path(&table.text("file").filter(|file| !file.is_empty())?)),
+            [] if SOURCES.into_iter().all(|source| table.lacks(source)) => {
+                let message = format!("discover: one of {} is needed", SOURCES.join(", "));
+                self.mistakes.add(&table.place, message);
+                return None;
+            }
+            [_, second, ..] => {
+                let message = format!("discover: {} are given, and only one may be", written.join(" and "));
+                self.mistakes.add(table.place_of(second), message);
+                return None;
+            }
+            _ => return None,
+        };
+        let every = table.duration("every").unwrap_or(source.every());
+        if every < EVERY_MIN {
+            self.mistakes.add(table.place_of("every"), "every: at least 100ms");
+        }
+        let leave_after = table.duration("leave_after").unwrap_or(source.leave_after());
+        Some(DiscoverSettings { source, every, leave_after })
     }
 
     fn node(&mut self, table: &Table) -> Option<NodeSettings> {
@@ -75,7 +113,12 @@ impl Resolver<'_> {
         }
         if clusters.is_empty() {
             let monitor = self.monitor(None);
-            clusters.push(ClusterSettings { name: "main".into(), nodes: Vec::new(), monitor });
+            clusters.push(ClusterSettings {
+                name: "main".into(),
+                nodes: Vec::new(),
+                discover: None,
+                monitor,
+            });
         }
         let cluster = clusters.first_mut().expect("one was just put there");
         cluster.nodes = self
@@ -114,8 +157,4 @@ impl Resolver<'_> {
             self.mistakes.add(&place, format!("more than {NODES_MAX} nodes"));
         }
     }
-}
-
-fn address(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

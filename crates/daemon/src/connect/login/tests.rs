@@ -28,7 +28,7 @@ async fn play(
     methods: &[ServerMethod],
     script: &[u8],
 ) -> (Vec<u8>, Result<Ready, ConnectError>) {
-    let node = Node { id: NodeId(1), name: "n".into(), host: "h".into(), port: 1 };
+    let node = Node { id: NodeId(1), name: "n".into(), source: "config", host: "h".into(), port: 1 };
     let login = Login { node: &node, database: "app", user: "alice", users, methods };
     let (mut server, mut client) = duplex(1 << 20);
     server.write_all(script).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_node_out_of_step_is_the_nodes_fault() {
 
 /// Plays a node that knows `verifier` and answers as SCRAM wants it, but ends as told.
 async fn play_scram(users: &Users, verifier: ScramVerifier, end: &[u8]) -> Result<Ready, ConnectError> {
-    let node = Node { id: NodeId(1), name: "n".into(), host: "h".into(), port: 1 };
+    let node = Node { id: NodeId(1), name: "n".into(), source: "config", host: "h".into(), port: 1 };
     let login = Login { node: &node, database: "app", user: "alice", users, methods: &[ServerMethod::Scram] };
     let (mut server, mut client) = duplex(1 << 20);
     let node = async move {

@@ -64,7 +64,7 @@ fn sender(slot: Option<&str>, name: &str, addr: &str) -> Sender {
 
 /// The cluster's rows: `n0` is the primary, `n1`, `n2`, … are replicas. Joined.
 fn joined(said: Vec<Said>) -> (Vec<NodeRow>, Vec<OtherSender>) {
-    let ids = (0..said.len()).map(|n| (NodeId(n as u16), format!("n{n}").into()));
+    let ids = (0..said.len()).map(|n| (NodeId(n as u32), format!("n{n}").into()));
     let mut view = View { primary: Some(NodeId(0)), ..View::unknown(ids) };
     for node in &mut view.nodes {
         (node.role, node.health) = (Role::Replica, Health::Up);
@@ -72,7 +72,13 @@ fn joined(said: Vec<Said>) -> (Vec<NodeRow>, Vec<OtherSender>) {
     }
     view.nodes[0].role = Role::Primary;
     let rows = said.into_iter().zip(&view.nodes).map(|(said, seen)| {
-        let node = Node { id: seen.id, name: seen.name.clone(), host: said.host.to_owned(), port: said.port };
+        let node = Node {
+            id: seen.id,
+            name: seen.name.clone(),
+            source: "config",
+            host: said.host.to_owned(),
+            port: said.port,
+        };
         let status = NodeStatus { replication: said.says.map(Arc::new), ..NodeStatus::new(seen.id) };
         node_row(&node, seen, &view, (status, Instant::START))
     });
