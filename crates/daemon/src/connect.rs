@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use engine::view::NodeId;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
@@ -59,6 +60,11 @@ impl Connector {
     pub(crate) fn reload(&self, settings: ConnectSettings) {
         self.settings.store(Arc::new(settings));
         self.refusals.forget();
+    }
+
+    /// Forgets how it went with nodes that are none any more.
+    pub(crate) fn forget_but(&self, is_node: impl Fn(NodeId) -> bool) {
+        self.paces.forget_but(is_node);
     }
 
     /// Connects to a node and logs in.

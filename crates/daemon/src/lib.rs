@@ -40,4 +40,5 @@ pub mod worker;
 pub mod world;
 
 pub use catalog::{ReadError, load as load_catalogue};
+pub use discover::discover_once;
 pub use run::{Ready, RunError, run};

@@ -185,6 +185,18 @@ const METRICS: &[Metric] = &[
                 s.count(&[&cluster.name], bytes);
             }
         }),
+    metric("highwater_discovery_up", Gauge, "1 when the last answer of the source of the cluster's nodes was good. Absent without `discover`.", &["cluster"],
+        |o, s| for cluster in &o.clusters {
+            if let Some(discovery) = &cluster.discovery {
+                s.add(&[&cluster.name], flag(discovery.last_ok.is_some() && discovery.error.is_none()));
+            }
+        }),
+    metric("highwater_discovery_errors_total", Counter, "Answers of the source of the cluster's nodes that could not be had or made no sense.", &["cluster"],
+        |o, s| for cluster in &o.clusters {
+            if let Some(discovery) = &cluster.discovery {
+                s.count(&[&cluster.name], discovery.errors);
+            }
+        }),
     metric("highwater_pool_clients_active", Gauge, "Clients that have a backend of the pool.", POOL,
         |o, s| per_pool(o, s, |pool| u64::from(pool.clients_active))),
     metric("highwater_pool_clients_waiting", Gauge, "Clients that wait for a backend of the pool.", POOL,

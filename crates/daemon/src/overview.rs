@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::ReadyWhen;
-use crate::discover::Discovery;
+use crate::discover::{self, Discovery};
 use crate::mail::{Snapshot, ToWorker, WorkerHandle};
 use crate::monitor::events::Event;
 use crate::monitor::replication::{AGE_MAX, Replication, Slot, SlotLimit};
@@ -271,6 +271,8 @@ pub(crate) struct ClusterRow {
     /// When the newest write through the router was acknowledged.
     pub(crate) newest_write: Option<Instant>,
     pub(crate) nodes: Vec<NodeRow>,
+    /// How it goes with its source of nodes, if it has one.
+    pub(crate) discovery: Option<discover::Status>,
     /// Streams to somebody who is no node of the cluster.
     pub(crate) others: Vec<OtherSender>,
 }
@@ -399,6 +401,7 @@ impl Watched {
             epoch: view.epoch.0,
             newest_write: self.cluster.writes.newest(),
             nodes,
+            discovery: self.discovery.load().as_ref().map(|discovery| discovery.status()),
             others,
         }
     }

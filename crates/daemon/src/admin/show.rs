@@ -51,7 +51,7 @@ const NODES: &[Column] = &[
     ("position", Text), ("lag_bytes", Big), ("staleness_ms", Float), ("receiver", Text), ("replay", Text),
     ("server_version", Text), ("probe_ms", Float), ("last_error", Text),
     ("write_lag_bytes", Big), ("flush_lag_bytes", Big), ("upstream", Text), ("conflicts", Big), ("connections", Big),
-    ("connections_max", Big),
+    ("connections_max", Big), ("source", Text),
 ];
 
 fn nodes(overview: &Overview) -> Table {
@@ -79,6 +79,7 @@ fn nodes(overview: &Overview) -> Table {
         ]
         .into_iter()
         .chain(replication::of_node(node))
+        .chain([cell(node.node.source)])
         .collect()
     };
     Table::new(NODES, with_cluster(overview).map(row))

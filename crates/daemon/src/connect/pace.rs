@@ -36,6 +36,10 @@ impl Paces {
         at.since(now)
     }
 
+    pub(super) fn forget_but(&self, is_node: impl Fn(NodeId) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|node, _| is_node(*node));
+    }
+
     pub(super) fn on_success(&self, node: NodeId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
     }

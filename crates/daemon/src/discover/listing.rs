@@ -36,31 +36,20 @@ pub(super) fn read(text: &str) -> Result<Found, String> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Result<&[(&str, u16, Option<&str>)], &str>) {
-        let read = read(text);
-        let seen = read.as_ref().map(|found| {
-            let node = |node: &'_ FoundNode| (node.host.clone(), node.port, node.name.clone());
-            found.nodes.iter().map(node).collect::<Vec<_>>()
-        });
-        let expected = expected.map(|nodes| {
-            let node = |&(host, port, name): &(&str, u16, Option<&str>)| {
-                (host.to_owned(), port, name.map(str::to_owned))
-            };
-            nodes.iter().map(node).collect::<Vec<_>>()
-        });
-        assert_eq!(seen.map_err(String::as_str), expected, "{text:?}");
+    /// Nodes as `host port name`.
+    fn check(text: &str, expected: Result<&[&str], &str>) {
+        let shown =
+            |node: &FoundNode| format!("{} {} {}", node.host, node.port, node.name.as_deref().unwrap_or("-"));
+        let seen = read(text).map(|found| found.nodes.iter().map(shown).collect::<Vec<_>>());
+        let expected = expected.map(|nodes| nodes.iter().map(ToString::to_string).collect());
+        assert_eq!(seen, expected.map_err(str::to_owned), "{text:?}");
     }
 
     #[test]
     fn a_line_is_a_node_with_or_without_a_name_and_the_rest_is_comment() {
         check(
             "# made by hand\n10.0.0.1:5432\n\n  db2:5433\tsecond # east\n[::1]:1\ndb3\r\n",
-            Ok(&[
-                ("10.0.0.1", 5432, None),
-                ("db2", 5433, Some("second")),
-                ("::1", 1, None),
-                ("db3", 5432, None),
-            ]),
+            Ok(&["10.0.0.1 5432 -", "db2 5433 second", "::1 1 -", "db3 5432 -"]),
         );
         check("", Ok(&[]));
         check("# nobody\n", Ok(&[]));

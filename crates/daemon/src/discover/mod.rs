@@ -16,8 +16,8 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::config::{DiscoverSettings, SourceSettings};
-use crate::monitor::MonitorHandle;
+use crate::config::{ClusterSettings, DiscoverSettings, NodeSettings, SourceSettings};
+use crate::monitor::{self, MonitorHandle};
 use crate::spawn;
 use file::FileSource;
 use settle::Settled;
@@ -121,6 +121,16 @@ pub(crate) fn spawn(
         clock,
     };
     Discovery { status, task: spawn::task("discovery", seeker.run()).abort_handle() }
+}
+
+/// All nodes that a cluster has at this moment, those of its settings first: its source, if it has one, is asked once.
+///
+/// # Errors
+/// In a sentence, why they can't be told.
+pub async fn discover_once(cluster: &ClusterSettings) -> Result<Vec<NodeSettings>, String> {
+    let Some(discover) = &cluster.discover else { return Ok(cluster.nodes.clone()) };
+    let found = Source::new(&discover.source).ask().await.and_then(sound)?;
+    Ok(monitor::joined(&cluster.nodes, &found))
 }
 
 /// Who can be asked for the nodes.

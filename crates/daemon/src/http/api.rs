@@ -92,6 +92,13 @@ fn node_of(node: &NodeRow, cluster: &ClusterRow) -> Value {
 fn cluster_of(cluster: &ClusterRow, overview: &Overview) -> Value {
     let mut shown = replication::cluster(cluster, overview);
     shown["nodes"] = cluster.nodes.iter().map(|node| node_of(node, cluster)).collect();
+    shown["discovery"] = cluster.discovery.as_ref().map_or(Value::Null, |discovery| {
+        json!({
+            "source": discovery.source,
+            "last_ok_ms": discovery.last_ok.map(|at| millis(overview.now.since(at))),
+            "error": discovery.error,
+        })
+    });
     shown
 }
 

@@ -80,6 +80,12 @@ fn wanted(listed: &[NodeSettings], found: &Found, source: &'static str) -> Vec<W
     all
 }
 
+/// The nodes that a cluster has when its source says this.
+pub(crate) fn joined(listed: &[NodeSettings], found: &Found) -> Vec<NodeSettings> {
+    let settings = |Wanted { name, host, port, .. }| NodeSettings { name, host, port };
+    wanted(listed, found, "").into_iter().map(settings).collect()
+}
+
 impl Monitor {
     /// Brings the cluster's nodes into line with who is named. Whoever leaves is out of the view before it is out of the
     /// list of nodes, so that a view names nodes of the list.

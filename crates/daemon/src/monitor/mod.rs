@@ -29,6 +29,7 @@ use crate::spawn;
 use crate::world::Cluster;
 use events::Events;
 use members::Members;
+pub(crate) use members::joined;
 use node::Finding;
 use probe::{Answer, Failure, Receiver};
 use replication::Replication;
@@ -152,6 +153,7 @@ impl MonitorHandle {
     }
 
     /// The system identifier of the accepted primary, once one was accepted.
+    #[allow(dead_code, reason = "for sources that say of which system they speak")]
     pub(crate) fn system(&self) -> Option<u64> {
         Some(self.system.load(Ordering::Acquire)).filter(|&system| system != 0)
     }

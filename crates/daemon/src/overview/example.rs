@@ -120,6 +120,12 @@ fn cluster(now: Instant) -> ClusterRow {
         epoch: 1,
         newest_write: Some(now - Duration::from_secs(2)),
         nodes,
+        discovery: Some(crate::discover::Status {
+            source: "file",
+            last_ok: Some(now - Duration::from_millis(1500)),
+            error: Some("nodes.txt: line 3: \"x y z\" is not \"host:port\" or \"host:port name\"".to_owned()),
+            errors: 2,
+        }),
         others,
     }
 }

@@ -1,10 +1,12 @@
 //! The world, made from the settings: clusters, databases, users, workers, monitors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mio::{Poll, Waker};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::control::Control;
 use super::{RunError, watch_worker};
@@ -24,6 +26,9 @@ use crate::welcome::Welcomes;
 use crate::worker::{self, WorkerParts};
 use crate::world::{Cluster, Database};
 use crate::{discover, monitor, spawn};
+
+/// How long what has ended at a node that left may still stand in the tables.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What `run` goes on with.
 pub(super) struct Built {
@@ -74,7 +79,18 @@ pub(super) fn build(
     let settings = Mutex::new(settings);
     let control = Arc::new(Control { front, admin, watched, keepers, pools, clock, source, settings });
     control.keep_catalogues();
+    spawn::task("sweep", sweep(Arc::clone(&control)));
     Ok(Built { control, mail, new_databases: new_databases_in, worker_ends: ends })
+}
+
+/// Now and then clears away what is left of nodes that have left their clusters.
+async fn sweep(control: Arc<Control>) {
+    loop {
+        sleep(SWEEP_EVERY).await;
+        control.pools.sweep(control.clock.now());
+        let is_node = |id| control.watched.iter().any(|watched| watched.cluster.node(id).is_some());
+        control.front.connector.forget_but(is_node);
+    }
 }
 
 /// Has a cluster watched, and its source of nodes asked.

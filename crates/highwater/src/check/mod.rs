@@ -39,8 +39,23 @@ fn connect(settings: &Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut found, mut unreachable) = (0, 0);
     for cluster in &settings.clusters {
-        let probes = runtime.block_on(node::probe_all(cluster));
         output::line(format!("\ncluster {}", cluster.name));
+        let mut cluster = cluster.clone();
+        if let Some(discover) = &cluster.discover {
+            let source = discover.source.name();
+            match runtime.block_on(daemon::discover_once(&cluster)) {
+                Ok(nodes) => {
+                    output::line(format!("  discover: {source} answers"));
+                    cluster.nodes = nodes;
+                }
+                Err(error) => {
+                    unreachable += 1;
+                    output::line(format!("  problem: discover: {source}: {error}"));
+                }
+            }
+        }
+        let cluster = &cluster;
+        let probes = runtime.block_on(node::probe_all(cluster));
         output::text(&table(cluster, &probes));
         let facts: Vec<(&str, &Facts)> = cluster
             .nodes

@@ -30,14 +30,19 @@ pub(super) fn of_settings(settings: &Settings, database: &DatabaseSettings) -> a
         (Some(name), _) | (None, DatabaseName::Named(name)) => name,
         (None, DatabaseName::Any) => &cluster.monitor.database,
     };
-    let nodes = cluster.nodes.iter().map(|node| connection::of_monitor(node, &cluster.monitor, name));
+    let found = runtime()?.block_on(daemon::discover_once(cluster));
+    let found = found.map_err(|why| failure::unreachable(format!("the nodes can't be discovered: {why}")))?;
+    let nodes = found.iter().map(|node| connection::of_monitor(node, &cluster.monitor, name));
     load(&nodes.collect::<Vec<_>>())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// From the first that answers.
 fn load(nodes: &[Config]) -> anyhow::Result<Live> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut last = failure::usage("the configuration names no node");
         for node in nodes {
             match connection::connect(node).await {

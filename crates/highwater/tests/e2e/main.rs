@@ -17,6 +17,7 @@
 
 mod admin;
 mod bulk;
+mod discover;
 mod drivers;
 mod fresh;
 mod harness;

@@ -15,7 +15,7 @@ async fn calls(cluster: &Cluster, node: usize, like: &str) -> i64 {
     node.superuser().await.query_one(asked, &[&like]).await.unwrap().get(0)
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let beside = Installation::default().bin.join("pgbench");
     if beside.exists() { beside } else { PathBuf::from("pgbench") }
 }

@@ -202,10 +202,17 @@ fn any_change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn any_step() -> impl Strategy<Value = (u64, Result<Change, (usize, Result<Report, ProbeFault>)>)> {
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Changed(Change),
+    Probed(usize, Result<Report, ProbeFault>),
+}
+
+fn any_step() -> impl Strategy<Value = (u64, Step)> {
     let step = prop_oneof![
-        1 => any_change().prop_map(Ok),
-        4 => any_probe().prop_map(|(node, _, outcome)| Err((node as usize, outcome))),
+        1 => any_change().prop_map(Step::Changed),
+        4 => any_probe().prop_map(|(node, _, outcome)| Step::Probed(node as usize, outcome)),
     ];
     (1_u64..4000, step)
 }
@@ -224,12 +231,12 @@ proptest! {
             story.at(next);
             let nth = |n: usize| n.checked_rem(nodes.len()).map(|place| nodes[place]);
             match step {
-                Ok(Change::Join) => {
+                Step::Changed(Change::Join) => {
                     nodes.push(NodeId(fresh_id));
                     story.join(NodeId(fresh_id));
                     fresh_id += 1;
                 }
-                Ok(Change::Leave(n)) => if let Some(id) = nth(n) {
+                Step::Changed(Change::Leave(n)) => if let Some(id) = nth(n) {
                     let run = story.node(id).incarnation;
                     let reigned = story.view.primary == Some(id);
                     story.leave(id);
@@ -238,16 +245,16 @@ proptest! {
                         prop_assert_eq!(story.node(next).incarnation, run, "by leaving it made another the primary");
                     }
                 },
-                Ok(Change::Named(n)) => drop(story.named(n.and_then(nth))),
-                Ok(Change::Observe) => {
+                Step::Changed(Change::Named(n)) => drop(story.named(n.and_then(nth))),
+                Step::Changed(Change::Observe) => {
                     story.cluster.set_authority(Authority::Observation, at(next));
                     story.look();
                 }
-                Ok(Change::Spare(n, spared)) => if let Some(id) = nth(n) {
+                Step::Changed(Change::Spare(n, spared)) => if let Some(id) = nth(n) {
                     story.cluster.spare(id, spared);
                     story.look();
                 },
-                Err((n, outcome)) => if let Some(id) = nth(n) {
+                Step::Probed(n, outcome) => if let Some(id) = nth(n) {
                     match outcome {
                         Ok(report) => story.probe(id, report),
                         Err(fault) => story.fail(id, fault),

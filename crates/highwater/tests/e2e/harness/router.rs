@@ -31,11 +31,20 @@ pub(crate) struct Settings {
     pub(crate) max_staleness: &'static str,
     /// `workers`.
     pub(crate) workers: u16,
+    /// Where the nodes are, as lines of `[[cluster]]`; without it, all of the test's cluster are listed.
+    pub(crate) nodes: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { pool_mode: "transaction", pool_size: 20, wait: "60s", max_staleness: "10s", workers: 2 }
+        Settings {
+            pool_mode: "transaction",
+            pool_size: 20,
+            wait: "60s",
+            max_staleness: "10s",
+            workers: 2,
+            nodes: None,
+        }
     }
 }
 
@@ -199,8 +208,9 @@ pub(crate) fn write_private(path: &Path, text: &str) {
 /// The configuration file of a test's router.
 pub(crate) fn configuration(cluster: &Cluster, settings: &Settings, port: u16, http: u16) -> String {
     let nodes = [&cluster.primary].into_iter().chain(&cluster.replicas);
-    let nodes: Vec<_> = nodes.map(|node| format!("\"127.0.0.1:{}\"", node.port)).collect();
-    let Settings { pool_mode, pool_size, wait, max_staleness, workers } = settings;
+    let all: Vec<_> = nodes.map(|node| format!("\"127.0.0.1:{}\"", node.port)).collect();
+    let Settings { pool_mode, pool_size, wait, max_staleness, workers, nodes } = settings;
+    let nodes = nodes.clone().unwrap_or_else(|| format!("nodes = [{}]", all.join(", ")));
     let mut text = String::new();
     write!(
         text,
@@ -210,7 +220,7 @@ workers = {workers}
 
 [[cluster]]
 name = "main"
-nodes = [{nodes}]
+{nodes}
 monitor = {{ user = "highwater", password = "{MONITOR_PASSWORD}" }}
 
 [[database]]
@@ -235,7 +245,6 @@ users = ["app"]
 [log]
 level = "debug"
 "#,
-        nodes = nodes.join(", "),
     )
     .expect("a String takes everything");
     for (user, password) in [
