@@ -134,7 +134,7 @@ pub(crate) struct Explain {
     pub(crate) json: bool,
 }
 
-/// What a running router says of itself: nodes, pools, share of reads on replicas, reasons.
+/// What a running router says of itself: nodes, replication, pools, share of reads on replicas, reasons.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// HTTP address of the router
@@ -145,7 +145,7 @@ pub(crate) struct Status {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Ask again every second, until Ctrl-C
+    /// Ask again every second: a live view in a terminal (q ends it), else the same text again and again
     #[arg(long)]
     pub(crate) watch: bool,
 }

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::failure;
 
 /// Longest silence, for connecting and for each read.
@@ -16,7 +18,26 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// The JSON at `path` of the router at `address`.
 pub(crate) fn json(address: &str, path: &str) -> anyhow::Result<serde_json::Value> {
-    let answer = get(address, path).map_err(|error| {
+    read(address, path, get(address, path))
+}
+
+/// The same without blocking the thread, within [`SILENCE_MAX`] for all of it.
+pub(crate) async fn json_soon(address: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+    let asked = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(request(address, path).as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+        Ok(answer)
+    };
+    let answer = tokio::time::timeout(SILENCE_MAX, asked)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    read(address, path, answer)
+}
+
+fn read(address: &str, path: &str, answer: io::Result<Vec<u8>>) -> anyhow::Result<serde_json::Value> {
+    let answer = answer.map_err(|error| {
         failure::unreachable(format!(
             "no router answers HTTP at {address} ({error}): is it running, and is this its `http` address? See --http"
         ))
@@ -36,6 +57,10 @@ pub(crate) fn json(address: &str, path: &str) -> anyhow::Result<serde_json::Valu
     })
 }
 
+fn request(host: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n")
+}
+
 fn get(address: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in address.to_socket_addrs()? {
@@ -50,7 +75,7 @@ fn get(address: &str, path: &str) -> io::Result<Vec<u8>> {
 fn ask(mut stream: TcpStream, host: &str, path: &str) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(SILENCE_MAX))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n")?;
+    stream.write_all(request(host, path).as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(answer)

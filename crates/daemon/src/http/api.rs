@@ -59,6 +59,7 @@ fn status_of(overview: &Overview) -> Value {
         "clients": overview.totals.clients.value(),
         "backends": overview.totals.backends.value(),
         "clusters": overview.clusters.iter().map(|cluster| replication::cluster(cluster, overview)).collect::<Vec<_>>(),
+        "max_staleness_ms": millis_exact(overview.reads.max_staleness),
         "writes": overview.totals.writes.value(),
         "errors": { "all": overview.totals.errors.value(), "own": overview.totals.own_errors.value() },
     })
