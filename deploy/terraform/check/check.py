@@ -26,8 +26,9 @@ import schema
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
-MODULES = ["rds-replicas"]
-VALIDATED = MODULES
+MODULES = ["rds-replicas", "highwater"]
+TESTED = MODULES + ["examples/complete"]
+VALIDATED = TESTED + ["smoke"]
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 # A command of Terraform that takes longer hangs.
 TERRAFORM_SECONDS_MAX = 300
@@ -63,9 +64,10 @@ def main():
         step("validate", bench.validate)
         with bench.attached():
             step("validate refuses", bench.refuse_mistakes)
-            runs = {name: step(f"test {name}", lambda name=name: bench.test(name)) for name in MODULES}
+            runs = {name: step(f"test {name}", lambda name=name: bench.test(name)) for name in TESTED}
             step("messages", bench.check_messages)
-        step("highwater.toml", lambda: bench.check_rendered(runs["rds-replicas"], given.highwater))
+        configurations = rendered(runs["rds-replicas"]) + step("user data", lambda: bench.check_user_data(runs))
+        step("highwater.toml", lambda: bench.check_configurations(configurations, given.highwater))
         step("replay", lambda: bench.replay(runs["rds-replicas"]))
     except (Finding, schema.Unreadable) as finding:
         print(f"FAILED: {finding}")
@@ -276,40 +278,65 @@ class Bench:
 
     # ---- What comes out of it ----
 
-    def check_rendered(self, runs, highwater):
-        """The configuration that the module renders has to be one that Highwater takes."""
+    def check_user_data(self, runs):
+        """Takes apart what instances would be started with; the configurations in it."""
+        found = [
+            resource["values"]["user_data"]
+            for made in (made for module in ("highwater", "examples/complete") for made in runs[module].values())
+            for resource in resources(made.get("state", {}).get("root_module", {}))
+            if resource["type"] == "aws_launch_template"
+        ]
+        given = self.cache / "userdata.json"
+        given.write_text(json.dumps({"user_data": sorted(set(found)), "unwanted": ["only-in-this-test"]}))
+        printed = self.helper("userdata.py", given)
+        return [json.loads(line) for line in printed.splitlines() if line.startswith('"')]
+
+    def check_configurations(self, configurations, highwater):
+        """The configurations that the modules render have to be such as Highwater takes."""
         if highwater is None or not highwater.exists():
             print("SKIPPED: no built highwater was named (--highwater)")
             return
-        found = 0
-        for (file, name), made in runs.items():
-            rendered = made.get("state", {}).get("outputs", {}).get("highwater_toml", {}).get("value")
-            if rendered is None:
-                continue
-            found += 1
-            home = self.cache / "rendered"
-            home.mkdir(exist_ok=True)
-            # The files it names are made on the machine that runs Highwater; here there are stand-ins for them.
-            for secret, text in (("userlist.txt", '"app" "secret"\n'), ("monitor.secret", "secret\n")):
-                (home / secret).write_text(text)
-                (home / secret).chmod(0o640)
-            (home / "highwater.toml").write_text(rendered.replace("/run/highwater-secrets", str(home)))
+        if not configurations:
+            raise Finding("no run rendered a highwater.toml")
+        home = self.cache / "rendered"
+        home.mkdir(exist_ok=True)
+        # The files it names are made on the machine that runs Highwater; here there are stand-ins for them.
+        for secret, text in (("userlist.txt", '"app" "secret"\n'), ("monitor.secret", "secret\n")):
+            (home / secret).write_text(text)
+            (home / secret).chmod(0o640)
+        for text in configurations:
+            (home / "highwater.toml").write_text(text.replace("/run/highwater-secrets", str(home)))
             printed, status = run([str(highwater), "check", "-c", str(home / "highwater.toml")])
             if status != 0:
-                raise Finding(f"highwater check refuses what {file}, run {name} renders:\n{printed}\n{rendered}")
-        if not found:
-            raise Finding("no run rendered a highwater.toml")
-        print(f"terraform: {found} configurations taken by highwater check")
+                raise Finding(f"highwater check refuses what was rendered:\n{printed}\n{text}")
+        print(f"terraform: {len(configurations)} configurations taken by highwater check")
 
     def replay(self, runs):
         plans = {name: made["plan"] for (file, name), made in runs.items() if file.endswith("replay.tftest.hcl")}
         mock = json.loads((TOP / "rds-replicas" / "tests" / "mocks" / "aws.tfmock.json").read_text())
         given = self.cache / "plans.json"
         given.write_text(json.dumps({"plans": plans, "primary": mock["mock_data"]["aws_db_instance"]["defaults"]}))
-        printed, status = run([str(self.python), str(HERE / "replay.py"), str(given)], None, self.environment)
+        print(self.helper("replay.py", given), end="")
+
+    def helper(self, script, given):
+        """What a script beside this one prints, run with the packages."""
+        printed, status = run([str(self.python), str(HERE / script), str(given)], None, self.environment)
         if status != 0:
-            raise Finding(f"replayed against a fake AWS:\n{printed}")
-        print(printed, end="")
+            raise Finding(f"{script}:\n{printed}")
+        return printed
+
+
+def rendered(runs):
+    """Every highwater.toml in the outputs of a module's runs."""
+    outputs = [made.get("state", {}).get("outputs", {}) for made in runs.values()]
+    return [it["highwater_toml"]["value"] for it in outputs if "highwater_toml" in it]
+
+
+def resources(module):
+    """A state's resources, those of modules in it included."""
+    yield from module.get("resources", [])
+    for child in module.get("child_modules", []):
+        yield from resources(child)
 
 
 def events(printed):
