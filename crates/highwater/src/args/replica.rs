@@ -26,7 +26,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "DSN")]
     pub(crate) primary: String,
 
-    /// What to call the replica [default: replica-PORT]
+    /// What to call the replica [default: rPORT]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 

@@ -76,7 +76,7 @@ pub(crate) fn create(asked: &Create) -> anyhow::Result<()> {
 /// Looks at the primary and at this machine. Makes nothing.
 async fn look(asked: &Create) -> anyhow::Result<Job<'_>> {
     let progress = Progress::begin();
-    let name = asked.name.clone().unwrap_or_else(|| format!("replica-{}", asked.port));
+    let name = asked.name.clone().unwrap_or_else(|| format!("r{}", asked.port));
     if !home::is_name(&name) {
         return Err(failure::usage(format!(
             "--name {name} is no name for a replica: up to 40 of a to z, 0 to 9, - and _, the first a letter or digit"

@@ -3,6 +3,7 @@
 mod interrupted;
 mod promoted;
 mod refused;
+mod served;
 mod stage;
 
 use stage::{PATIENCE, Stage, Under, text};

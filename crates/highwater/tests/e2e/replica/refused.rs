@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Output;
 
 use super::stage::{Stage, text};
-use crate::harness::process::is_root;
 use crate::harness::{Cluster, direct, free_port};
 
 /// The command ended with `status` and said all of `parts`.
@@ -162,34 +161,12 @@ fn fake_postgres(directory: &Path, version: &str) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A small disk of its own, in a mount namespace that ends with the command.
+/// On a disk of its own with so little room.
 fn on_a_disk_of(stage: &Stage, megabytes: u32, dsn: &str) -> Option<Output> {
-    if !is_root() {
-        eprintln!("left out: a small disk can be mounted by root only");
-        return None;
-    }
     let place = stage.owned_directory("small");
-    let create = stage.command(&[]);
-    let script = format!(
-        "mount -t tmpfs -o size={megabytes}m,mode=755 tmpfs '{place}' && exec \"$0\" replica \"$@\"",
-        place = place.display()
-    );
+    let mounts = format!("mount -t tmpfs -o size={megabytes}m,mode=755 tmpfs '{}'", place.display());
     let directory = place.join("r1").display().to_string();
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script]).arg(create.get_program());
-    command.args(stage.creation(&["--dir", &directory, "--primary", dsn]));
-    for (name, value) in create.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let output = command.output().expect("unshare can be run");
-    if text(&output).contains("unshare: ") || text(&output).contains("mount: ") {
-        eprintln!("left out: no mount namespace can be had here: {}", text(&output));
-        return None;
-    }
-    Some(output)
+    stage.run_with_mounts(&mounts, &stage.creation(&["--dir", &directory, "--primary", dsn]))
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::process::{Signal, signal_pid};
+use crate::harness::process::{Signal, is_root, signal_pid};
 use crate::harness::router::binary;
 use crate::harness::template::{Installation, own};
 use crate::harness::{Cluster, free_port, wait_for};
@@ -36,7 +36,7 @@ impl Stage {
         stage
     }
 
-    fn units(&self) -> PathBuf {
+    pub(crate) fn units(&self) -> PathBuf {
         self.cluster.home().join("units")
     }
 
@@ -111,6 +111,31 @@ impl Stage {
         let output = self.run_create(more);
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
+    }
+
+    /// The same with mounts of its own, which end with the command: `mounts` is what the shell does first. `None`, and a line
+    /// that says so, where that cannot be done.
+    pub(crate) fn run_with_mounts(&self, mounts: &str, arguments: &[String]) -> Option<Output> {
+        if !is_root() {
+            eprintln!("left out: only root can mount");
+            return None;
+        }
+        let plain = self.command(&[]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &format!("{mounts} && exec \"$0\" replica \"$@\"")]);
+        command.arg(plain.get_program()).args(arguments);
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.output().expect("unshare (package util-linux) can be run");
+        if text(&output).contains("unshare: ") || text(&output).contains("mount: ") {
+            eprintln!("left out: nothing can be mounted here: {}", text(&output));
+            return None;
+        }
+        Some(output)
     }
 
     /// Begins to create. Its lines come one by one.
