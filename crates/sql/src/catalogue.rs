@@ -64,6 +64,11 @@ impl Catalogue {
         self.functions.get(object).any(|own| &*own.schema != PG_CATALOG && own.answer == Answer::Volatile)
     }
 
+    /// True when nobody but PostgreSQL is known to have a function of this name.
+    pub(crate) fn only_postgresqls(&self, object: &[u8]) -> bool {
+        self.functions.get(object).all(|function| &*function.schema == PG_CATALOG)
+    }
+
     /// What reading a relation of this name may do.
     pub(crate) fn relation(&self, name: &Name<'_>, path: &SearchPath) -> Fate {
         let found = match (name.schema, path.schemas()) {

@@ -43,11 +43,6 @@ impl SearchPath {
         self.schemas.as_ref().is_none_or(|schemas| schemas.iter().any(|seen| seen == schema))
     }
 
-    /// True when a name without a schema is PostgreSQL's own, if PostgreSQL has it.
-    pub(crate) fn begins_with_catalogue(&self) -> bool {
-        self.schemas.iter().flatten().next().is_some_and(|first| first == PG_CATALOG)
-    }
-
     /// True when a table made without a schema is a temporary one.
     pub(crate) fn creates_temporary(&self) -> bool {
         let first = self.schemas.iter().flatten().find(|schema| *schema != PG_CATALOG);

@@ -87,7 +87,8 @@ pub(crate) fn set_config(cursor: &mut Cursor<'_>, start: usize, env: &Environmen
     let mut ahead = Cursor::new(&cursor.text[start..], env.standard_conforming_strings);
     ahead.next();
     let qualified = ahead.accept("pg_catalog");
-    let own = if qualified { ahead.accept_kind(Kind::Dot) } else { env.search_path.begins_with_catalogue() };
+    let own =
+        if qualified { ahead.accept_kind(Kind::Dot) } else { env.catalogue.only_postgresqls(b"set_config") };
     if !own || !ahead.accept("set_config") || !ahead.accept_kind(Kind::OpenParen) {
         return None;
     }

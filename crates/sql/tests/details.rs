@@ -1,6 +1,9 @@
 //! What a session is told to remember: details and hints, one line of input for each.
 
-use sql::{Catalogue, Detail, Environment, Hints, Isolation, RouteHint, SearchPath, SetValue, Verdict};
+use sql::{
+    Arity, Catalogue, Detail, Environment, Hints, Isolation, RouteHint, SearchPath, SetValue, Verdict,
+    Volatility,
+};
 
 fn verdict(text: &str) -> Verdict {
     let catalogue = Catalogue::builtin();
@@ -41,16 +44,22 @@ fn a_setting_that_is_said_as_a_query_is_followed_in_one_form() {
 
 #[test]
 fn only_postgresqls_own_set_config_is_followed() {
-    let catalogue = Catalogue::builtin();
-    for (path, followed) in [("public", true), ("public, pg_catalog", false)] {
-        let search_path = SearchPath::parse(path, "app");
+    let search_path = SearchPath::unknown();
+    for own in [false, true] {
+        let mut builder = Catalogue::builder();
+        if own {
+            builder.function("mine", "set_config", Arity { min: 3, max: Some(3) }, Volatility::Volatile);
+        }
+        let catalogue = builder.finish(1);
         let env = Environment {
             catalogue: &catalogue,
             search_path: &search_path,
             standard_conforming_strings: true,
         };
-        let details = sql::classify(b"SELECT set_config('a.b', 'c', false)", &env).details;
-        assert_eq!(details.is_empty(), !followed, "{path}");
+        let details = |text: &str| sql::classify(text.as_bytes(), &env).details.len();
+        assert_eq!(details("SELECT set_config('a.b', 'c', false)"), usize::from(!own));
+        assert_eq!(details("SELECT pg_catalog.set_config('a.b', 'c', false)"), 1);
+        assert_eq!(details("SELECT mine.set_config('a.b', 'c', false)"), 0);
     }
 }
 
