@@ -1,7 +1,8 @@
-"""What both Python programs share: where to connect, and how to check."""
+"""What the Python programs share: where to connect, and how to check."""
 
 import os
 import sys
+import time
 
 HOST = "127.0.0.1"
 PORT = int(os.environ["DRIVER_PORT"])
@@ -19,3 +20,11 @@ def same(what, got, wanted):
 def step(name):
     """Says how far the program has come."""
     print(f"ok {name}", flush=True)
+
+
+def until(what, holds):
+    """Asks again until it holds, since a replica may be a moment behind; ends the program when it never does."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        same(f"{what} within 30 s", time.monotonic() < deadline, True)
+        time.sleep(0.02)
