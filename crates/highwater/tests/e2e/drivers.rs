@@ -1,4 +1,5 @@
-//! Real drivers through the router: each program in `tests/drivers` does a small round of everything its driver can.
+//! Real drivers and frameworks through the router: each program in `tests/drivers` does a small round of everything its
+//! driver can. The book's recipes are these programs.
 //!
 //! The packages are installed on demand under the target directory, at the pinned versions.
 
@@ -25,6 +26,30 @@ async fn asyncpg() {
 }
 
 #[tokio::test]
+async fn django() {
+    for script in ["python/with_django.py", "python/with_django_two.py"] {
+        recipe(&python().join("bin/python"), script).await;
+    }
+}
+
+#[tokio::test]
+async fn sqlalchemy() {
+    recipe(&python().join("bin/python"), "python/with_sqlalchemy.py").await;
+}
+
+/// Only where Active Record is installed: RubyGems is not asked, and Debian's packages are many.
+#[tokio::test]
+async fn active_record() {
+    let mut ruby = Command::new("ruby");
+    ruby.args(["-e", "require 'active_record'; require 'pg'"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if ruby.status().is_ok_and(|status| status.success()) {
+        recipe(Path::new("ruby"), "ruby/with_active_record.rb").await;
+    } else {
+        eprintln!("left out: Active Record is not installed (apt-get install ruby-activerecord ruby-pg)");
+    }
+}
+
+#[tokio::test]
 async fn node_postgres() {
     program(shared().await, Path::new("node"), node().join("with_pg.js").to_str().unwrap()).await;
 }
@@ -32,6 +57,14 @@ async fn node_postgres() {
 #[tokio::test]
 async fn typeorm() {
     program(shared().await, Path::new("node"), node().join("with_typeorm.js").to_str().unwrap()).await;
+}
+
+/// Runs a program that the book shows; it asks where its statements ran, which only the router can answer.
+async fn recipe(interpreter: &Path, script: &str) {
+    let fixture = shared().await;
+    if fixture.router().is_some() {
+        program(fixture, interpreter, script).await;
+    }
 }
 
 /// Runs a driver's program and shows what it said; it must end well and say `done`.
@@ -43,6 +76,14 @@ async fn program(fixture: &Fixture, interpreter: &Path, script: &str) {
     child.envs([("DRIVER_RO_DATABASE", ro_database), ("DRIVER_RW_DATABASE", rw_database)]);
     child.env("DRIVER_PORT", fixture.port().to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
     child.env("DRIVER_RO_PORT", ro_port.to_string()).env("DRIVER_RW_PORT", rw_port.to_string());
+    for (name, port, database) in [
+        ("DATABASE_URL", fixture.port(), "app"),
+        ("DATABASE_RO_URL", ro_port, ro_database),
+        ("DATABASE_RW_URL", rw_port, rw_database),
+    ] {
+        let password = APP_PASSWORD.replace(' ', "%20");
+        child.env(name, format!("postgresql://app:{password}@127.0.0.1:{port}/{database}"));
+    }
     let mut child = child.spawn().unwrap_or_else(|e| panic!("{} cannot be run: {e}", interpreter.display()));
     let mut status = None;
     let what = format!("{script} to end");

@@ -1,4 +1,4 @@
-// TypeORM with `replication`: the master is `app_rw`, the only slave is `app_ro`.
+// TypeORM with `replication`: the master is `app_rw`, the only slave is `app_ro`. At the end, with one string.
 //
 // A save and the find after it travel on different connections, and TypeORM promises nothing between them; so what was
 // saved is looked for until it is found.
@@ -55,12 +55,14 @@ async function until(what, ask) {
     }
 }
 
+// ANCHOR: two
 const source = new DataSource({
     type: "postgres",
     replication: {
         master: { host, username, password, port: Number(DRIVER_RW_PORT), database: DRIVER_RW_DATABASE },
         slaves: [{ host, username, password, port: Number(DRIVER_RO_PORT), database: DRIVER_RO_DATABASE }],
     },
+    // ANCHOR_END: two
     entities: [Author, Book],
     migrations: [AddPages1700000000000],
     extra: { max: 5 },
@@ -94,11 +96,13 @@ const sum = () => books.createQueryBuilder("book").select("SUM(book.price)", "to
 assert.equal((await sum()).total, "22.50");
 step("update and query builder");
 
+// ANCHOR: transaction
 await source.transaction(async (manager) => {
     const saved = await manager.getRepository(Author).save({ name: "Committed" });
     // Inside the transaction everything is on the master's connection: it sees its own write at once.
     assert.ok(await manager.getRepository(Author).findOneBy({ id: saved.id }));
 });
+// ANCHOR_END: transaction
 await assert.rejects(
     source.transaction(async (manager) => {
         await manager.getRepository(Author).save({ name: "Rolled back" });
@@ -129,4 +133,22 @@ await until("the end of the books", async () => (await books.count()) === 0);
 step("many at once, and delete");
 
 await source.destroy();
+
+// ANCHOR: one
+const one = new DataSource({
+    type: "postgres",
+    url: process.env.DATABASE_URL,
+    // ANCHOR_END: one
+    entities: [Author, Book],
+});
+await one.initialize();
+const kept = await one.getRepository(Author).save({ name: "By one string" });
+await until("what one string wrote", () => one.getRepository(Author).findOneBy({ id: kept.id }));
+await one.transaction(async (manager) => {
+    const saved = await manager.getRepository(Author).save({ name: "In a transaction of one string" });
+    assert.ok(await manager.getRepository(Author).findOneBy({ id: saved.id }));
+});
+await one.destroy();
+step("one connection string");
+
 console.log("done");

@@ -10,7 +10,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "django_site.settings_two"
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
-from django.db import InternalError, OperationalError, connections, transaction  # noqa: E402
+from django.db import InternalError, OperationalError, ProgrammingError, connections, transaction  # noqa: E402
 
 from django_site.notes.models import Note  # noqa: E402
 
@@ -21,9 +21,17 @@ def last_role(alias):
         return cursor.fetchone()[1]
 
 
+def table_is_there():
+    try:
+        return Note.objects.count() == 1
+    except ProgrammingError:  # the replica does not have it yet
+        return False
+
+
 with connections["default"].cursor() as start:
     start.execute("DROP TABLE IF EXISTS django_notes, django_migrations")
 call_command("migrate", verbosity=0)
+until("the table on the read-only side", table_is_there)
 step("migrations")
 
 kept = Note.objects.create(title="kept")

@@ -16,9 +16,9 @@ def url(name, driver="psycopg"):
 
 engine = create_engine(url("DATABASE_URL"))
 
-# Transactions that may write: BEGIN, on the primary to the end.
+# Transactions that may write: BEGIN, on the primary.
 Writing = sessionmaker(engine)
-# Transactions that only read: BEGIN READ ONLY, on a fresh replica to the end. The same pool of connections.
+# Transactions that only read: BEGIN READ ONLY, on a fresh replica. The same connections.
 Reading = sessionmaker(engine.execution_options(postgresql_readonly=True))
 # ANCHOR_END: one
 

@@ -15,7 +15,7 @@ def database(url, **more):
         "NAME": parts.path.lstrip("/"),
         "USER": unquote(parts.username),
         "PASSWORD": unquote(parts.password),
-        "DISABLE_SERVER_SIDE_CURSORS": True,  # else .iterator() pins the connection to the primary
+        "DISABLE_SERVER_SIDE_CURSORS": True,  # else .iterator() pins
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         **more,
