@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::book;
 use crate::deploy::{self, Answer};
 use crate::{terraform, tidy};
 
@@ -45,6 +46,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
         })?,
         step("dependencies", || dependencies(root))?,
         step("instructions", || instructions(root))?,
+        step("book", || book::build(root).map(outcome))?,
         step("alerts", || deploy::alerts(root).map(outcome))?,
         step("terraform", || terraform::check(root, cargo_path()))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,

@@ -8,6 +8,7 @@
     reason = "a tool reads its environment and the clock where it needs them"
 )]
 
+mod book;
 mod ci;
 mod deploy;
 mod terraform;
@@ -22,6 +23,8 @@ cargo xtask ci [--full]    the whole gate: format, lints, tidy, docs, dependenci
                            --full adds the slow tests (every PostgreSQL version, long runs)
 cargo xtask alerts         alert rules, their tests and the dashboard
 cargo xtask dashboard      writes deploy/grafana/highwater.json from its table of panels
+cargo xtask book           builds docs/book into target/book, if mdBook is installed
+cargo xtask book-links     mdBook's preprocessor: what leads out of the book leads into the repository
 cargo xtask help           this text";
 
 fn main() -> ExitCode {
@@ -36,6 +39,9 @@ fn main() -> ExitCode {
         ["ci", "--full"] => ci::run(root, ci::Extent::Full),
         ["alerts"] => deploy::alerts(root).map(|answer| answer != deploy::Answer::Bad),
         ["dashboard"] => deploy::write_dashboard(root).map(|()| true),
+        ["book"] => book::build(root).map(|answer| answer != deploy::Answer::Bad),
+        ["book-links"] => book::rewrite_links(root).map(|()| true),
+        ["book-links", "supports", _] => Ok(true),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(true)

@@ -15,7 +15,7 @@ use std::{fs, io};
 
 use metrics::Metrics;
 use rules::Rule;
-pub(crate) use tool::Answer;
+pub(crate) use tool::{Answer, run as run_tool};
 
 /// Where the dashboard lies.
 const DASHBOARD: &str = "deploy/grafana/highwater.json";

@@ -28,20 +28,22 @@ pub(crate) fn check(path: &str, text: &str, exists: impl Fn(&Path) -> bool) -> V
 
 /// Lines outside code fences, with code spans taken out.
 fn prose_lines(text: &str) -> Vec<(usize, String)> {
+    let prose = outside_code(text).enumerate().filter(|(_, (_, is_prose))| *is_prose);
+    prose.map(|(index, (line, _))| (index, line.split('`').step_by(2).collect())).collect()
+}
+
+/// Each line, and whether it is outside of code fences.
+pub(crate) fn outside_code(text: &str) -> impl Iterator<Item = (&str, bool)> {
     let mut fenced = false;
-    let mut lines = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            lines.push((index, line.split('`').step_by(2).collect()));
-        }
-    }
-    lines
+    text.lines().map(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        (line, !fenced && !fence)
+    })
 }
 
 /// What `](…)` points at, unless it is the web, mail or a heading of the same page.
-fn targets(line: &str) -> Vec<&str> {
+pub(crate) fn targets(line: &str) -> Vec<&str> {
     line.split("](")
         .skip(1)
         .filter_map(|rest| rest.split(')').next())
@@ -50,7 +52,8 @@ fn targets(line: &str) -> Vec<&str> {
         .collect()
 }
 
-fn resolve(document: &str, target: &str) -> PathBuf {
+/// The file that a link in `document` means, from the root.
+pub(crate) fn resolve(document: &str, target: &str) -> PathBuf {
     let start = if target.starts_with('/') {
         Path::new("")
     } else {

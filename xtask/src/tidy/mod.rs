@@ -4,10 +4,11 @@
 //! The rules' tables stand in `tables.rs`. What needs types is left to clippy (`clippy.toml`).
 
 mod bans;
+mod book;
 mod finding;
 mod floors;
 mod headers;
-mod links;
+pub(crate) mod links;
 mod mask;
 mod modules;
 mod reach;
@@ -48,6 +49,7 @@ fn findings(files: &Files, root: &Path) -> io::Result<Vec<Finding>> {
     for (path, text) in files.ending(".md") {
         findings.extend(links::check(path, text, |target| root.join(target).exists()));
     }
+    findings.extend(book::check(files.ending(".md"), |file| fs::read_to_string(root.join(file)).ok()));
     findings.sort();
     findings.dedup();
     Ok(findings)
