@@ -167,6 +167,7 @@ impl Session {
             simple: survey.simple.clone(),
         };
         self.route.last.decision = Some(decision);
+        self.route.last.level = Some(survey.wished_freshness().over(self.wishes()).0);
         self.route.last.reran = self.route.rerun.take().is_some();
         self.note_pin(survey.effects);
         cx.shared.events.push(Event::Decided(decision.reason));
@@ -342,6 +343,7 @@ impl Session {
         let reason = if self.pin.is_some() { Reason::Pinned } else { Reason::OpenTransaction };
         self.incoming.current = Current { started: cx.now, ..Current::unknown() };
         self.route.last.decision = Some(Decision { reason, ..decision });
+        self.route.last.level = Some(self.wishes().level);
         self.route.last.reran = false;
         cx.shared.events.push(Event::Decided(reason));
         None

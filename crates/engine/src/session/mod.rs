@@ -375,6 +375,8 @@ enum Lasts {
 #[derive(Clone, Copy, Debug)]
 struct LastRoute {
     decision: Option<Decision>,
+    /// What was asked for, by the statement's comment or else by the session.
+    level: Option<Level>,
     node: Option<NodeId>,
     side: Option<Side>,
     reran: bool,
@@ -439,7 +441,7 @@ impl Session {
             incoming: Incoming::new(),
             pin: None,
             route: RouteMemory {
-                last: LastRoute { decision: None, node: None, side: None, reran: false },
+                last: LastRoute { decision: None, level: None, node: None, side: None, reran: false },
                 rerun: None,
                 own: own::OwnStatements::default(),
             },

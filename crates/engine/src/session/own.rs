@@ -334,7 +334,7 @@ impl Session {
             last.side
                 .map(|side| if side == Side::Replica { "replica".to_owned() } else { "primary".to_owned() }),
             last.decision.map(|d| d.reason.name().to_owned()),
-            Some(self.wishes().level.name().to_owned()),
+            last.level.map(|level| level.name().to_owned()),
             staleness.map(|ms| ms.to_string()),
             node.filter(|_| on_replica).and_then(|n| n.lag_bytes).map(|b| b.to_string()),
             Some(if last.reran { "true" } else { "false" }.to_owned()),
