@@ -3,18 +3,59 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// A load test: throughput, latency percentiles, errors, where reads ran and how stale they were.
 ///
-/// Asks a workload over many connections, of one target or of several in turns, and prints a table; --json
-/// writes the whole. Ctrl-C ends the run and reports what was measured so far.
+/// Asks a workload over many connections, of one target or of several in turns, and prints a table; --json and --html
+/// write the whole. `bench local` makes a throw-away primary with replicas on this machine, gives each server its own
+/// share of the processor, and compares. Ctrl-C ends the run and reports what was measured so far.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) how: Option<How>,
     #[command(flatten)]
     pub(crate) targets: Targets,
     #[command(flatten)]
     pub(crate) run: Run,
+}
+
+/// Other ways to bench.
+#[derive(Debug, Subcommand)]
+pub(crate) enum How {
+    Local(Local),
+}
+
+/// A throw-away primary with replicas on this machine: with and without the router, with 0, 1, … replicas.
+///
+/// Each PostgreSQL server gets its own share of the processor (a cgroup's limit, or cores of its own), so that a replica
+/// adds capacity as another machine would; the report says which of the two it was, or that neither could be had.
+#[derive(Debug, Args)]
+pub(crate) struct Local {
+    /// Numbers of replicas to compare
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [0, 1, 2], value_parser = clap::value_parser!(u16).range(0..=8))]
+    pub(crate) replicas: Vec<u16>,
+
+    /// Cores of each PostgreSQL server: a number, or `off` for no limit
+    #[arg(long, value_name = "CORES", default_value = "0.3", value_parser = cores)]
+    pub(crate) server_cpu: Cores,
+
+    /// Directory of PostgreSQL's programs [default: the newest of PATH, pg_config and the usual places]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pg_bin: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// How much of the processor a server gets.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Cores {
+    /// As much as there is.
+    Unlimited,
+    /// So many cores.
+    Limited(f64),
 }
 
 /// What is measured.
@@ -125,6 +166,10 @@ pub(crate) struct Shown {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
+    /// Write a page with plots, in one file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
     /// No progress on standard error
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -189,6 +234,15 @@ fn rate(text: &str) -> Result<f64, String> {
     if (0.01..=1e6).contains(&rate) { Ok(rate) } else { Err(wrong()) }
 }
 
+fn cores(text: &str) -> Result<Cores, String> {
+    if text == "off" {
+        return Ok(Cores::Unlimited);
+    }
+    let wrong = || "a number of cores from 0.05 to 64, or `off`".to_owned();
+    let cores = text.parse().map_err(|_| wrong())?;
+    if (0.05..=64.0).contains(&cores) { Ok(Cores::Limited(cores)) } else { Err(wrong()) }
+}
+
 /// `30s`, `500ms`, `2m`, `1.5h`; a number alone is seconds. At most a day.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a time such as 30s, 500ms, 2m or 1h, at most 24h".to_owned();
@@ -221,8 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn shares_and_rates_have_limits() {
+    fn shares_rates_and_cores_have_limits() {
         assert!(share("0.1").is_ok() && share("1.1").is_err() && share("NaN").is_err());
         assert!(rate("250").is_ok() && rate("0").is_err() && rate("inf").is_err());
+        assert!(cores("off") == Ok(Cores::Unlimited) && cores("0.3").is_ok() && cores("0").is_err());
     }
 }

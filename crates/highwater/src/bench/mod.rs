@@ -1,9 +1,11 @@
 //! `highwater bench`: the user's load test.
 //!
-//! `script` and `workload` say what is asked, `target` and `tables` where, `rounds` runs it, `report` shows it. The connections, the clock and the counting are `load`'s.
+//! `script` and `workload` say what is asked, `target` and `tables` where, `rounds` runs it, `report` shows it; `local`
+//! makes servers of its own to compare. The connections, the clock and the counting are `load`'s.
 
 pub(crate) mod args;
 mod interrupt;
+mod local;
 mod probe;
 mod progress;
 mod report;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use load::crew::{Pace, Terms};
 use load::pace::Arrivals;
 
-use self::args::{ArrivalsArg, Bench, Protocol};
+use self::args::{ArrivalsArg, Bench, How, Protocol};
 use self::interrupt::Interrupt;
 use self::probe::Probes;
 use self::progress::Progress;
@@ -35,6 +37,14 @@ const OTHER_FILES: u32 = 100;
 
 /// Runs the load test.
 pub(crate) fn bench(asked: &Bench) -> anyhow::Result<()> {
+    match &asked.how {
+        Some(How::Local(asked)) => local::local(asked),
+        None => remote(asked),
+    }
+}
+
+/// Targets that are there already.
+fn remote(asked: &Bench) -> anyhow::Result<()> {
     let workload = Workload::choose(&asked.run.asking)?;
     if asked.run.asking.print_workload {
         output::text(&workload.text(asked.run.asking.scale));
@@ -48,18 +58,14 @@ pub(crate) fn bench(asked: &Bench) -> anyhow::Result<()> {
     // A mistake in a file is found before anything is made.
     workload.script(1)?;
     if asked.targets.init {
-        let tell = |what: &str| {
-            if !asked.run.shown.quiet {
-                output::note(what);
-            }
-        };
-        tables::make(&workload, asked.run.asking.scale, &contenders, &tell)?;
+        tables::make(&workload, asked.run.asking.scale, &contenders, &tell(&asked.run))?;
     }
     let scale = tables::scale_of(&workload, first)?;
-    let lanes: Vec<Lane> = contenders.into_iter().map(|contender| lane(asked, contender)).collect();
-    let plan = plan(&asked.run, &workload, scale, lanes.len())?;
+    let plan = plan(&asked.run, &workload, scale, contenders.len())?;
+    let lanes: Vec<Lane> = contenders.into_iter().map(|contender| lane(&asked.run, contender)).collect();
     let mut report = Report::begin(&asked.run, &workload, scale, &plan);
-    measure(&asked.run, &plan, lanes, &mut |_| Ok(()), &mut report)
+    let mut interrupt = Interrupt::new()?;
+    measure(&asked.run, &plan, lanes, &mut |_| Ok(()), (&mut report, &mut interrupt))
 }
 
 /// Runs the plan, and reports what was measured, even if it ended early.
@@ -68,12 +74,11 @@ fn measure(
     plan: &Plan,
     mut lanes: Vec<Lane>,
     enter: rounds::Enter<'_>,
-    report: &mut Report,
+    (report, interrupt): (&mut Report, &mut Interrupt),
 ) -> anyhow::Result<()> {
     files::raise_limit((plan.terms.clients.saturating_mul(lanes.len() as u32) + OTHER_FILES) as usize / 2);
-    let mut interrupt = Interrupt::new()?;
     let mut progress = Progress::begin(run.shown.quiet, plan.whole(lanes.len()));
-    let ended = rounds::run(plan, &mut lanes, enter, &mut progress, &mut interrupt);
+    let ended = rounds::run(plan, &mut lanes, enter, &mut progress, interrupt);
     progress.end();
     if lanes.iter().all(|lane| lane.turns.is_empty()) {
         ended?;
@@ -84,11 +89,22 @@ fn measure(
     ended.map(drop)
 }
 
+/// Says what is being done, unless nobody wants to know.
+fn tell(run: &args::Run) -> impl Fn(&str) {
+    let quiet = run.shown.quiet;
+    move |what| {
+        if !quiet {
+            output::note(what);
+        }
+    }
+}
+
 fn reach(asked: &Bench) -> anyhow::Result<Vec<Contender>> {
     let texts: Vec<&String> = asked.targets.dsn.iter().chain(&asked.targets.against).collect();
     if texts.is_empty() {
         return Err(failure::usage(
-            "say what to measure: --dsn postgresql://USER@HOST:PORT/DATABASE (and --against others)",
+            "say what to measure: --dsn postgresql://USER@HOST:PORT/DATABASE (and --against others); or try `highwater \
+             bench local`",
         ));
     }
     let contenders = texts.iter().map(|text| Contender::reach(text)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -103,8 +119,8 @@ fn reach(asked: &Bench) -> anyhow::Result<Vec<Contender>> {
     Ok(contenders)
 }
 
-fn lane(asked: &Bench, contender: Contender) -> Lane {
-    let probes = if asked.run.shown.no_probe { Probes::none("--no-probe") } else { Probes::open(&contender) };
+fn lane(run: &args::Run, contender: Contender) -> Lane {
+    let probes = if run.shown.no_probe { Probes::none("--no-probe") } else { Probes::open(&contender) };
     let primary = contender.facts.primary.as_ref().ok();
     let watched =
         Watched(primary.map(|primary| ("primary".to_owned(), primary.postmaster)).into_iter().collect());

@@ -4,7 +4,7 @@
 //! `router` runs the daemon in this process and proves that it serves. Everything else serves these four.
 
 pub(crate) mod account;
-mod cluster;
+pub(crate) mod cluster;
 pub(crate) mod disk;
 pub(crate) mod place;
 mod plan;
@@ -12,11 +12,11 @@ pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod progress;
-mod router;
+pub(crate) mod router;
 pub(crate) mod server;
 pub(crate) mod signals;
 mod summary;
-mod supervise;
+pub(crate) mod supervise;
 pub(crate) mod tools;
 
 use std::path::Path;

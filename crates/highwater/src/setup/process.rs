@@ -31,6 +31,11 @@ impl Process {
         Ok(Process { child, pid })
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("waitpid on our own, unreaped child cannot fail")

@@ -10,18 +10,33 @@ use crate::output;
 pub(crate) struct Progress {
     clock: Clock,
     start: Instant,
+    voice: Voice,
+}
+
+/// Whether anything is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Voice {
+    Loud,
+    Silent,
 }
 
 impl Progress {
     /// Begins to count.
     pub(crate) fn begin() -> Progress {
         let clock = Clock::new();
-        Progress { clock, start: clock.now() }
+        Progress { clock, start: clock.now(), voice: Voice::Loud }
+    }
+
+    /// Begins to count, and says nothing.
+    pub(crate) fn silent() -> Progress {
+        Progress { voice: Voice::Silent, ..Progress::begin() }
     }
 
     /// One line: this is being done now.
     pub(crate) fn step(&self, what: &str) {
-        output::note(format!("{:>5.1} s  {what}", self.seconds()));
+        if self.voice == Voice::Loud {
+            output::note(format!("{:>5.1} s  {what}", self.seconds()));
+        }
     }
 
     /// Seconds since the start.

@@ -136,6 +136,11 @@ impl Server {
         }
     }
 
+    /// The process id of its postmaster.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()

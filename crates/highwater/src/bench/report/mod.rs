@@ -4,6 +4,8 @@
 //! never zero.
 
 mod figures;
+mod page;
+mod plot;
 pub(crate) mod text;
 
 use std::path::Path;
@@ -146,7 +148,10 @@ impl Report {
                 output::text(&text::render(self));
             }
         }
-        Ok(())
+        match shown.html.as_deref() {
+            Some(path) => save(path, &page::render(self)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -236,6 +236,7 @@ pub(crate) fn time(time: Duration) -> String {
 pub(super) fn ms(ms: Option<f64>) -> String {
     match ms {
         None => unknown(),
+        Some(ms) if ms > 0.0 && ms < 0.01 => "<0.01 ms".to_owned(),
         Some(ms) if ms < 10.0 => format!("{ms:.2} ms"),
         Some(ms) if ms < 100.0 => format!("{ms:.1} ms"),
         Some(ms) if ms < 10_000.0 => format!("{ms:.0} ms"),
