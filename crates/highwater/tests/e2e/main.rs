@@ -30,4 +30,5 @@ mod replica;
 mod routing;
 mod serve_cli;
 mod smoke;
+mod story;
 mod workers;
