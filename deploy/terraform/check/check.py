@@ -22,6 +22,9 @@ import sys
 import time
 from pathlib import Path
 
+# The checkout stays as it is.
+sys.dont_write_bytecode = True
+
 import schema
 
 HERE = Path(__file__).resolve().parent
