@@ -102,7 +102,7 @@ impl<'r> Pages<'r> {
                     }
                 }
                 None => match line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}")) {
-                    Some(code) => shown += &self.code(page, code)?,
+                    Some(part) => shown += &self.part(page, part)?,
                     None => shown += &self.line(line, is_prose, page, page),
                 },
             }
@@ -110,12 +110,17 @@ impl<'r> Pages<'r> {
         Ok(shown)
     }
 
-    /// What stands between the marks of an anchor, moved to the left.
-    fn code(&self, page: &str, include: &str) -> io::Result<String> {
+    /// What stands between the marks of an anchor, moved to the left. Of a document with links that work on the page.
+    fn part(&self, page: &str, include: &str) -> io::Result<String> {
         let (file, anchor) = include.split_once(':').unwrap_or((include, ""));
-        let text = fs::read_to_string(self.root.join(resolve(page, file)))
+        let file = resolve(page, file).to_string_lossy().into_owned();
+        let text = fs::read_to_string(self.root.join(&file))
             .map_err(|error| io::Error::new(error.kind(), format!("{page}: {include}: {error}")))?;
-        Ok(between_marks(&text, anchor))
+        let part = between_marks(&text, anchor);
+        if !file.ends_with(".md") {
+            return Ok(part);
+        }
+        Ok(outside_code(&part).map(|(line, is_prose)| self.line(line, is_prose, &file, page)).collect())
     }
 
     /// One line of `document`, shown on `page`.
@@ -157,14 +162,19 @@ fn included_page(line: &str) -> Option<&str> {
 
 /// The lines between `ANCHOR: name` and `ANCHOR_END: name`, or all, without marks and common indentation.
 fn between_marks(text: &str, anchor: &str) -> String {
-    let marks = |line: &str, mark: &str| line.trim_end().ends_with(&format!("{mark}: {anchor}"));
-    let lines = text.lines().skip_while(|line| !anchor.is_empty() && !marks(line, "ANCHOR"));
-    let lines = lines.take_while(|line| anchor.is_empty() || !marks(line, "ANCHOR_END"));
+    let lines = text.lines().skip_while(|line| !anchor.is_empty() && !marks(line, "ANCHOR", anchor));
+    let lines = lines.take_while(|line| anchor.is_empty() || !marks(line, "ANCHOR_END", anchor));
     let lines: Vec<_> =
         lines.filter(|line| !line.contains("ANCHOR: ") && !line.contains("ANCHOR_END: ")).collect();
     let indents = lines.iter().filter(|line| !line.trim().is_empty());
     let indent = indents.map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
     lines.iter().map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect()
+}
+
+/// Whether a line sets this mark. A comment's end may follow it.
+pub(crate) fn marks(line: &str, mark: &str, anchor: &str) -> bool {
+    let name = line.split_once(&format!("{mark}: ")).and_then(|(_, rest)| rest.split_whitespace().next());
+    name == Some(anchor)
 }
 
 fn relative(from: &Path, to: &Path) -> String {
@@ -193,6 +203,8 @@ mod tests {
         let text = "a\n  # ANCHOR: x\n  b\n    # ANCHOR: y\n\n    c\n  # ANCHOR_END: x\n  d\n";
         assert_eq!(between_marks(text, "x"), "b\n\n  c\n");
         assert_eq!(between_marks("a\n# ANCHOR: x\nb\n", ""), "a\nb\n");
+        let page = "<!-- ANCHOR: xy -->\na\n<!-- ANCHOR_END: xy -->\n<!-- ANCHOR: x -->\nb\n<!-- ANCHOR_END: x -->\nc\n";
+        assert_eq!(between_marks(page, "x"), "b\n");
     }
 
     #[test]

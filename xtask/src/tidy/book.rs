@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
 use super::links::{resolve, targets};
-use crate::book::PAGES;
+use crate::book::{PAGES, marks};
 
 /// Checks all documents; `read` answers with the text of a file, if it is there.
 pub(crate) fn check<'f>(
@@ -55,8 +55,8 @@ fn missing<'i>(
 ) -> Option<(&'i str, &'static str)> {
     let (file, anchor) = include.trim().split_once(':').unwrap_or((include.trim(), ""));
     let Some(text) = read(&resolve(page, file)) else { return Some((include, "there is no such file")) };
-    let marks = |mark: &str| text.lines().any(|line| line.trim_end().ends_with(&format!("{mark}: {anchor}")));
-    let found = anchor.is_empty() || (marks("ANCHOR") && marks("ANCHOR_END"));
+    let is_marked = |mark: &str| text.lines().any(|line| marks(line, mark, anchor));
+    let found = anchor.is_empty() || (is_marked("ANCHOR") && is_marked("ANCHOR_END"));
     (!found).then_some((include, "the file has no such anchor"))
 }
 
