@@ -31,4 +31,5 @@ mod routing;
 mod serve_cli;
 mod smoke;
 mod story;
+mod watch;
 mod workers;

@@ -55,7 +55,8 @@ async fn round(installation: &Installation) {
     assert_eq!(tags(&raw.query("ROLLBACK")), "C ZI");
     assert_eq!(sqlstates(&raw.query("SELECT no_such_column FROM t")), ["42703"]);
     assert_eq!(raw.query("COPY t TO STDOUT").iter().filter(|message| message.tag == b'd').count(), 50);
-    if router.is_some() {
+    if let Some(router) = &router {
+        replication_is_seen(router).await;
         // Another session is promised nothing about what this one has just written.
         cluster.caught_up().await;
         wait_for("reads to reach the replica", Duration::from_secs(60), async || {
@@ -69,4 +70,23 @@ async fn round(installation: &Installation) {
         let mut read_only = Raw::login(port, "app", APP_PASSWORD, "app_ro");
         assert_eq!(sqlstates(&read_only.query("DELETE FROM t")), ["25006"]);
     }
+}
+
+/// Each version's views tell what the router shows of a stream, a slot and conflicts.
+async fn replication_is_seen(router: &Router) {
+    let seen =
+        || -> Option<serde_json::Value> { serde_json::from_str(&router.get("/api/v1/status")?.1).ok() };
+    wait_for("replication to be seen", Duration::from_secs(60), async || {
+        seen().is_some_and(|status| {
+            let (node, slot) = (&status["nodes"][1], &status["clusters"][0]["slots"][0]);
+            node["upstream"]["state"] == "streaming"
+                && node["wal_receiver"]["slot"] == "n1"
+                && node["write_lag_bytes"].is_u64()
+                && node["conflicts"]["total"] == 0
+                && node["connections"]["used"].is_u64()
+                && (&slot["active"], &slot["lost"]) == (&true.into(), &false.into())
+                && slot["retained_bytes"].is_u64()
+        })
+    })
+    .await;
 }

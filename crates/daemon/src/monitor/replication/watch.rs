@@ -75,8 +75,9 @@ async fn run(login: Login, clock: Clock, (mut asks, publish): Ends) {
 }
 
 async fn attempt(asker: &mut Option<Asker>, login: &Login, clock: Clock) -> Result<Replication, Failure> {
-    let asker = match asker {
-        Some(asker) => asker,
+    // A connection that has ended since is of a server that was restarted, which answers on another.
+    let asker = match asker.take().filter(|asker| !asker.client.is_closed()) {
+        Some(open) => asker.insert(open),
         None => asker.insert(in_time(CONNECT_MAX, Asker::connect(login)).await?),
     };
     in_time(ANSWER_MAX, asker.ask(clock)).await

@@ -79,6 +79,15 @@ impl Router {
         panic!("no free port was found for the router");
     }
 
+    /// Starts it on a configuration file of the test's own, which names these ports.
+    pub(crate) async fn start_from(config: &Path, port: u16, http: u16) -> Self {
+        let log = config.with_extension("log");
+        let config = config.to_owned();
+        let router = Router { port, http, process: Mutex::new(launch(&config, &log)), config, log };
+        assert!(router.becomes_ready().await, "the router ended at once:\n{}", router.log());
+        router
+    }
+
     /// Ready means that a primary is known; a replica may take a moment longer to be proved fresh.
     async fn reads_on_a_replica(&self) {
         wait_for("reads to go to a replica", Duration::from_secs(60), async || {
