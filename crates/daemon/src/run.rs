@@ -22,6 +22,7 @@ use crate::config::{Settings, Source};
 use crate::listen::{self, Door};
 use crate::mail::{ToControl, ToWorker};
 use crate::overview::{AdminWorld, Order};
+use crate::supervisor::Supervisor;
 use crate::world::Database;
 use crate::{http, spawn};
 use control::Control;
@@ -91,11 +92,16 @@ impl From<getrandom::Error> for RunError {
 }
 
 /// Runs a router on a current-thread runtime until it is told to stop (SIGTERM, SIGINT, `SHUTDOWN`). `ready` is called when
-/// clients can connect; `source` is read again by SIGHUP and `RELOAD`.
+/// clients can connect, and then the supervisor is told; `source` is read again by SIGHUP and `RELOAD`.
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(settings: Settings, source: Source, ready: impl FnOnce(Ready)) -> Result<(), RunError> {
+pub async fn run(
+    settings: Settings,
+    source: Source,
+    supervisor: Supervisor,
+    ready: impl FnOnce(Ready),
+) -> Result<(), RunError> {
     let signals = Signals::new()?;
     let doors = Doors::open(&settings)?;
     let where_to = doors.addresses()?;
@@ -110,9 +116,12 @@ pub async fn run(settings: Settings, source: Source, ready: impl FnOnce(Ready)) 
         new_databases: built.new_databases,
         worker_ends: built.worker_ends,
         signals,
+        supervisor: Arc::new(supervisor),
     };
     tracing::info!(listen = ?where_to.listen, http = ?where_to.http, "ready");
     ready(where_to);
+    inbox.supervisor.ready();
+    inbox.supervisor.keep_told(Arc::clone(&built.control.admin));
     inbox.serve(&built.control, open).await
 }
 
@@ -178,6 +187,7 @@ struct Inbox {
     new_databases: mpsc::Receiver<Arc<Database>>,
     worker_ends: mpsc::Receiver<usize>,
     signals: Signals,
+    supervisor: Arc<Supervisor>,
 }
 
 impl Inbox {
@@ -196,7 +206,7 @@ impl Inbox {
                     Order::Shutdown => self.close(control, &mut open, deadline.as_mut()).await,
                 },
                 told = self.signals.next() => match told {
-                    Told::Reload => control.reload(None),
+                    Told::Reload => self.reload(control),
                     Told::Stop if open.is_none() => {
                         tracing::warn!("told to stop a second time: not waiting for what is running");
                         return Ok(());
@@ -226,6 +236,19 @@ impl Inbox {
         }
     }
 
+    /// Reads the settings again, as the supervisor is told.
+    fn reload(&self, control: &Arc<Control>) {
+        let supervisor = Arc::clone(&self.supervisor);
+        let (answer, answered) = oneshot::channel();
+        supervisor.reloading();
+        control.reload(Some(answer));
+        spawn::task("tell of the reload", async move {
+            let outcome =
+                answered.await.unwrap_or_else(|_panicked| Err("the reload has not ended".to_owned()));
+            supervisor.reloaded(outcome);
+        });
+    }
+
     /// Lets nobody in any more; workers finish what they have.
     async fn close(
         &self,
@@ -237,6 +260,7 @@ impl Inbox {
             return;
         }
         control.admin.stop();
+        self.supervisor.stopping();
         tracing::info!(
             "stopping: no new clients; what is running may finish within {} s",
             DRAIN_MAX.as_secs()

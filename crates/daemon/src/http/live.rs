@@ -23,6 +23,11 @@ pub(super) async fn live(State(world): State<Arc<AdminWorld>>) -> Response {
     page::json(status, &body)
 }
 
+/// Whether `/livez` would say so.
+pub(crate) fn is_live(world: &AdminWorld) -> bool {
+    answer(&world.since_turned()).0 == StatusCode::OK
+}
+
 /// `since_turned` is the time since each worker's loop turned last; none of one that has ended as it was told to.
 fn answer(since_turned: &[Option<Duration>]) -> (StatusCode, Value) {
     let stuck = since_turned.iter().enumerate().filter_map(|(worker, since)| {

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::overview::AdminWorld;
 use door::Door;
+pub(crate) use live::is_live;
 
 /// Longest time an answer may take to make.
 const ANSWER_MAX: Duration = Duration::from_secs(5);

@@ -80,7 +80,9 @@ pub(crate) async fn run(configuration: &Path, ready: impl FnOnce()) -> anyhow::R
     let settings = source.load().map_err(|mistakes| failure::failed(mistakes.to_string()))?;
     daemon::log::start(settings.log);
     files::raise_limit(settings.door.clients_max);
-    daemon::run(settings, source, |_| ready()).await.map_err(|error| failure::failed(error.to_string()))
+    daemon::run(settings, source, daemon::Supervisor::default(), |_| ready())
+        .await
+        .map_err(|error| failure::failed(error.to_string()))
 }
 
 /// A node as the router sees it.
