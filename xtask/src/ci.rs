@@ -49,6 +49,8 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
         step("book", || book::build(root).map(outcome))?,
         step("alerts", || deploy::alerts(root).map(outcome))?,
         step("terraform", || terraform::check(root, cargo_path()))?,
+        step("kubernetes", || deploy::kubernetes(root).map(outcome))?,
+        step("systemd", || deploy::systemd(root).map(outcome))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,
     ];
     steps.push(step("tests", || tests(root, extent))?);

@@ -22,6 +22,8 @@ cargo xtask tidy           floors, module order, sizes, module docs, bans, dead 
 cargo xtask ci [--full]    the whole gate: format, lints, tidy, docs, dependencies, tests
                            --full adds the slow tests (every PostgreSQL version, long runs)
 cargo xtask alerts         alert rules, their tests and the dashboard
+cargo xtask kubernetes     the manifests, built and validated
+cargo xtask systemd        the unit, verified
 cargo xtask dashboard      writes deploy/grafana/highwater.json from its table of panels
 cargo xtask book           builds docs/book into target/book, if mdBook is installed
 cargo xtask book-links     mdBook's preprocessor: what leads out of the book leads into the repository
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(root, ci::Extent::Usual),
         ["ci", "--full"] => ci::run(root, ci::Extent::Full),
         ["alerts"] => deploy::alerts(root).map(|answer| answer != deploy::Answer::Bad),
+        ["kubernetes"] => deploy::kubernetes(root).map(|answer| answer != deploy::Answer::Bad),
+        ["systemd"] => deploy::systemd(root).map(|answer| answer != deploy::Answer::Bad),
         ["dashboard"] => deploy::write_dashboard(root).map(|()| true),
         ["book"] => book::build(root).map(|answer| answer != deploy::Answer::Bad),
         ["book-links"] => book::rewrite_links(root).map(|()| true),

@@ -3,18 +3,22 @@
 //! What can be compared without a tool always is. Where a tool is not installed, the step says so and is skipped.
 
 mod dashboard;
+mod kubernetes;
 mod metrics;
 mod panels;
 mod promql;
 mod rules;
+mod systemd;
 mod tool;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
+pub(crate) use kubernetes::check as kubernetes;
 use metrics::Metrics;
 use rules::Rule;
+pub(crate) use systemd::check as systemd;
 pub(crate) use tool::{Answer, run as run_tool};
 
 /// Where the dashboard lies.

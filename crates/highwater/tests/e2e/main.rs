@@ -18,6 +18,7 @@
 mod admin;
 mod book;
 mod bulk;
+mod deploy;
 mod discover;
 mod drivers;
 mod fresh;
