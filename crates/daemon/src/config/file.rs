@@ -104,6 +104,14 @@ impl Table {
         }
     }
 
+    /// The strings of a list.
+    pub(super) fn names(&self, name: &str) -> Vec<String> {
+        match self.value(name) {
+            Some(Value::Names(names)) => names,
+            _ => Vec::new(),
+        }
+    }
+
     /// The one word chosen, written or by default.
     pub(super) fn word(&self, name: &str) -> Option<&'static str> {
         self.words(name).first().copied()
@@ -249,6 +257,11 @@ impl Reader<'_> {
                     }
                 }
                 from_text(key.kind, &texts.join(",")).map(Some)
+            }
+            (Kind::Words, DeValue::Array(items)) => {
+                let words = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+                let words: Option<Vec<String>> = words.collect();
+                words.map(|words| Some(Value::Names(words))).ok_or_else(wrong)
             }
             (kind, value) => match scalar(kind, value) {
                 Some(text) => from_text(kind, &text).map(Some),

@@ -120,6 +120,8 @@ pub(super) enum Kind {
     Addresses,
     /// A list of strings.
     Names,
+    /// A list of strings, in which anything may stand.
+    Words,
     /// A list of `"host:port"` or tables.
     Nodes,
     /// A table.
@@ -188,8 +190,11 @@ pub(super) static KEYS: &[Key] = &[
     key(Section::Node, "port", Kind::Count(1, 65_535), "5432", "TCP port."),
 
     key(Section::Discover, "file", Kind::Text, "", "A file with a node on each line, `host:port` or `host:port name`; `#` begins a comment. Whoever changes it replaces it whole, by renaming. A file that is missing, broken or names no node changes nothing, and says so in the log and the status."),
-    key(Section::Discover, "every", Kind::Duration, "", "How often the source is asked; `1s` unless said otherwise."),
-    key(Section::Discover, "leave_after", Kind::Duration, "", "A node that the answers have not named for this long leaves the cluster: what runs there finishes, and nothing more is sent there. At once for `file`."),
+    key(Section::Discover, "command", Kind::Words, "", "A program and its arguments, started without a shell, that prints such a list within 10 s. One that fails changes nothing."),
+    key(Section::Discover, "dns", Kind::Text, "", "A name, with or without `:port`: each of its IPv4 and IPv6 addresses is a node. A lookup that fails changes nothing."),
+    key(Section::Discover, "patroni", Kind::Names, "", "REST APIs of Patroni's members, `http://host:8008` (https isn't there yet). Any of them is asked for `/cluster`. A node becomes the primary only if Patroni names it leader and it takes writes itself; a member with the tag `noloadbalance` gets no reads. While none answers, everything stays as it is."),
+    key(Section::Discover, "every", Kind::Duration, "", "How often the source is asked. Without it: `file` and `patroni` every second, `dns` every 5 s, `command` every 10 s."),
+    key(Section::Discover, "leave_after", Kind::Duration, "", "A node that the answers have not named for this long leaves the cluster: what runs there finishes, and nothing more is sent there. Without it: `file` at once, `patroni` after 10 s, `dns` and `command` after 30 s. Only answers count: while the source is silent, nobody leaves."),
 
     key(Section::Monitor, "user", Kind::Text, "highwater", "The role that watches the nodes; membership in `pg_monitor` is all it needs."),
     key(Section::Monitor, "password", Kind::Secret, "", "Its password. At most one of the four `password` keys may be given."),

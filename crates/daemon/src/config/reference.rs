@@ -90,7 +90,7 @@ fn key_schema(key: &Key) -> Json {
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words } }),
         Kind::Addresses => json!({ "type": ["string", "array"], "items": { "type": "string" } }),
-        Kind::Names => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Names | Kind::Words => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Nodes => {
             let node = json!({ "anyOf": [{ "type": "string" }, table_schema(Section::Node)] });
             json!({ "type": "array", "items": node })

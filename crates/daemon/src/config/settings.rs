@@ -59,7 +59,8 @@ impl ClusterSettings {
     /// Whether somebody elects the primary, so that a node becomes it only when it is named.
     pub(crate) fn is_elected(&self) -> bool {
         self.discover.as_ref().is_some_and(|discover| match discover.source {
-            SourceSettings::File(_) => false,
+            SourceSettings::Patroni(_) => true,
+            SourceSettings::File(_) | SourceSettings::Command { .. } | SourceSettings::Dns { .. } => false,
         })
     }
 }
@@ -96,6 +97,22 @@ pub struct DiscoverSettings {
 pub enum SourceSettings {
     /// A file with a node on each line.
     File(PathBuf),
+    /// A command that prints such a list.
+    Command {
+        /// What is started.
+        program: String,
+        /// With these arguments.
+        arguments: Vec<String>,
+    },
+    /// Every address of a name.
+    Dns {
+        /// The name.
+        name: String,
+        /// The port of all of them.
+        port: u16,
+    },
+    /// Patroni, by host and port of the REST APIs of its members, which are asked by HTTP.
+    Patroni(Vec<(String, u16)>),
 }
 
 impl SourceSettings {
@@ -103,13 +120,18 @@ impl SourceSettings {
     pub fn name(&self) -> &'static str {
         match self {
             SourceSettings::File(_) => "file",
+            SourceSettings::Command { .. } => "command",
+            SourceSettings::Dns { .. } => "dns",
+            SourceSettings::Patroni(_) => "patroni",
         }
     }
 
     /// How often it is asked unless something else is said.
     pub(super) fn every(&self) -> Duration {
         match self {
-            SourceSettings::File(_) => Duration::from_secs(1),
+            SourceSettings::File(_) | SourceSettings::Patroni(_) => Duration::from_secs(1),
+            SourceSettings::Dns { .. } => Duration::from_secs(5),
+            SourceSettings::Command { .. } => Duration::from_secs(10),
         }
     }
 
@@ -118,6 +140,9 @@ impl SourceSettings {
         match self {
             // Somebody has written it.
             SourceSettings::File(_) => Duration::ZERO,
+            SourceSettings::Patroni(_) => Duration::from_secs(10),
+            // A resolver may know some of many addresses at a time, and a program ask something that does.
+            SourceSettings::Dns { .. } | SourceSettings::Command { .. } => Duration::from_secs(30),
         }
     }
 }

@@ -108,6 +108,66 @@ fn all_mistakes_are_told_at_once_each_with_its_place_and_the_nearest_name() {
 }
 
 #[test]
+fn nodes_may_be_discovered_in_one_of_four_ways_each_with_its_own_pace() {
+    let check = |discover: &str, source: SourceSettings, every: u64, leave_after: u64| {
+        let text =
+            SMALL.replace("nodes = [\"10.0.0.1:5432\", { name = \"b\", host = \"10.0.0.2\" }]", discover);
+        let settings = load_str(&text, &[]).unwrap();
+        assert!(settings.clusters[0].nodes.is_empty());
+        let found = settings.clusters[0].discover.clone().unwrap();
+        let ms = Duration::from_millis;
+        assert_eq!(
+            found,
+            DiscoverSettings { source, every: ms(every), leave_after: ms(leave_after) },
+            "{discover}"
+        );
+    };
+    check("discover = { file = \"nodes.txt\" }", SourceSettings::File("nodes.txt".into()), 1000, 0);
+    let command =
+        SourceSettings::Command { program: "a".into(), arguments: vec!["b, c".into(), String::new()] };
+    check("discover = { command = [\"a\", \"b, c\", \"\"], every = \"2s\" }", command, 2000, 30_000);
+    let dns = SourceSettings::Dns { name: "db.internal".into(), port: 5433 };
+    check("discover = { dns = \"db.internal:5433\", leave_after = 7 }", dns, 5000, 7000);
+    let patroni = SourceSettings::Patroni(vec![("10.0.0.1".into(), 8008), ("::1".into(), 8009)]);
+    check("discover = { patroni = [\"http://10.0.0.1\", \"http://[::1]:8009/\"] }", patroni, 1000, 10_000);
+}
+
+#[test]
+fn mistakes_of_discovery_have_their_places_and_the_nearest_names() {
+    let with = |discover: &str| {
+        format!(
+            "[[cluster]]\nname = \"main\"\ndiscover = {{ {discover} }}\n[[user]]\nname = \"u\"\npassword = \"p\"\n"
+        )
+    };
+    check_mistakes(&with(""), &[], &["t.toml:3:12: discover: one of file, command, dns, patroni is needed"]);
+    check_mistakes(
+        &with("file = \"a\", dns = \"b\""),
+        &[],
+        &["t.toml:3:32: discover: file and dns are given, and only one may be"],
+    );
+    check_mistakes(&with("flie = \"a\""), &[], &["one of file", "did you mean \"file\"?"]);
+    check_mistakes(
+        &with("patroni = [\"https://10.0.0.1:8008\"], every = \"1ms\""),
+        &[],
+        &[
+            "t.toml:3:24: patroni: \"https://10.0.0.1:8008\": https isn't there yet",
+            "t.toml:3:59: every: at least 100ms",
+        ],
+    );
+    check_mistakes(&with("patroni = [\"10.0.0.1\"]"), &[], &["is not \"http://host:port\""]);
+    check_mistakes(&with("patroni = []"), &[], &["patroni names no member"]);
+    check_mistakes(&with("command = []"), &[], &["command names no program"]);
+    check_mistakes(&with("command = \"ls\""), &[], &["is not a list of strings"]);
+    check_mistakes(&with("dns = \"a b\""), &[], &["dns: \"a b\" is not \"name\""]);
+    check_mistakes(&with("file = \"a\", every = \"1ms\""), &[], &["every: at least 100ms"]);
+    check_mistakes(
+        "[[cluster]]\nname = \"main\"\n",
+        &[],
+        &["nodes is missing or empty, and there is no discover"],
+    );
+}
+
+#[test]
 fn errors_of_syntax_are_told_with_their_places_and_alone() {
     check_mistakes("listen = \n[[cluster]\n", &[], &["t.toml:1:", "t.toml:2:"]);
 }

@@ -30,7 +30,7 @@ pub(super) enum Value {
     Words(Vec<&'static str>),
     /// Of [`Kind::Address`] and [`Kind::Addresses`].
     Addresses(Vec<SocketAddr>),
-    /// Of [`Kind::Names`].
+    /// Of [`Kind::Names`] and [`Kind::Words`].
     Names(Vec<String>),
     /// Of [`Kind::Nodes`], [`Kind::One`] and [`Kind::Many`].
     Tables(Vec<Table>),
@@ -66,7 +66,7 @@ impl Kind {
             Kind::Choices(words) => format!("a list of {}", quoted(words)),
             Kind::Address => "\"address:port\" or \"off\"".into(),
             Kind::Addresses => "\"address:port\", or a list of them".into(),
-            Kind::Names => "a list of strings".into(),
+            Kind::Names | Kind::Words => "a list of strings".into(),
             Kind::Nodes => "a list of \"host:port\"".into(),
             Kind::One(section) => format!("a table: {}", section.title()),
             Kind::Many(section) => format!("an array of tables: {}", section.title()),
@@ -112,7 +112,8 @@ pub(super) fn from_text(kind: Kind, text: &str) -> Result<Value, Refusal> {
             if all.is_empty() { Err(expected()) } else { Ok(Value::Addresses(all)) }
         }
         Kind::Names => Ok(Value::Names(pieces(text).map(str::to_owned).collect())),
-        Kind::Nodes | Kind::One(_) | Kind::Many(_) => Err(expected()),
+        // What may hold anything can't be taken apart at its commas.
+        Kind::Words | Kind::Nodes | Kind::One(_) | Kind::Many(_) => Err(expected()),
     }
 }
 

@@ -5,8 +5,12 @@
 //! it proves itself (`monitor`, `engine::cluster`). An answer that can't be had or makes no sense changes nothing: the last
 //! good one holds, and the log and the status say why.
 
+mod command;
+mod dns;
 mod file;
+mod get;
 mod listing;
+mod patroni;
 mod settle;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +23,10 @@ use crate::clock::Clock;
 use crate::config::{ClusterSettings, DiscoverSettings, NodeSettings, SourceSettings};
 use crate::monitor::{self, MonitorHandle};
 use crate::spawn;
+use command::CommandSource;
+use dns::DnsSource;
 use file::FileSource;
+use patroni::PatroniSource;
 use settle::Settled;
 
 /// Most nodes that one source may name.
@@ -65,7 +72,6 @@ pub(crate) enum Elected {
     /// That is not the source's business.
     ByNobody,
     /// The node at this address; none at the moment.
-    #[allow(dead_code, reason = "no source elects primaries yet")]
     Named(Option<(String, u16)>),
 }
 
@@ -129,26 +135,37 @@ pub(crate) fn spawn(
 /// In a sentence, why they can't be told.
 pub async fn discover_once(cluster: &ClusterSettings) -> Result<Vec<NodeSettings>, String> {
     let Some(discover) = &cluster.discover else { return Ok(cluster.nodes.clone()) };
-    let found = Source::new(&discover.source).ask().await.and_then(sound)?;
+    let found = Source::new(&discover.source).ask(None).await.and_then(sound)?;
     Ok(monitor::joined(&cluster.nodes, &found))
 }
 
 /// Who can be asked for the nodes.
 enum Source {
     File(FileSource),
+    Command(CommandSource),
+    Dns(DnsSource),
+    Patroni(PatroniSource),
 }
 
 impl Source {
     fn new(settings: &SourceSettings) -> Source {
         match settings {
             SourceSettings::File(path) => Source::File(FileSource::new(path.clone())),
+            SourceSettings::Command { program, arguments } => {
+                Source::Command(CommandSource::new(program.clone(), arguments.clone()))
+            }
+            SourceSettings::Dns { name, port } => Source::Dns(DnsSource::new(name.clone(), *port)),
+            SourceSettings::Patroni(members) => Source::Patroni(PatroniSource::new(members)),
         }
     }
 
-    /// The nodes, or in a sentence why that can't be told.
-    async fn ask(&mut self) -> Result<Found, String> {
+    /// The nodes, or in a sentence why that can't be told. `system` is that of the cluster, where it is known.
+    async fn ask(&mut self, system: Option<u64>) -> Result<Found, String> {
         match self {
             Source::File(file) => file.ask().await,
+            Source::Command(command) => command.ask().await,
+            Source::Dns(dns) => dns.ask().await,
+            Source::Patroni(patroni) => patroni.ask(system).await,
         }
     }
 }
@@ -169,7 +186,7 @@ struct Seeker {
 impl Seeker {
     async fn run(mut self) {
         loop {
-            let answer = self.source.ask().await.and_then(sound);
+            let answer = self.source.ask(self.monitor.system()).await.and_then(sound);
             let now = self.clock.now();
             self.note(answer.as_ref().err(), now);
             if let Ok(answer) = answer {

@@ -6,6 +6,7 @@
 
 pub(crate) mod events;
 mod members;
+mod name;
 mod node;
 pub(crate) mod probe;
 pub(crate) mod replication;
@@ -153,7 +154,6 @@ impl MonitorHandle {
     }
 
     /// The system identifier of the accepted primary, once one was accepted.
-    #[allow(dead_code, reason = "for sources that say of which system they speak")]
     pub(crate) fn system(&self) -> Option<u64> {
         Some(self.system.load(Ordering::Acquire)).filter(|&system| system != 0)
     }

@@ -36,6 +36,7 @@ impl Watch {
     pub(super) async fn run(self, mut asks: mpsc::Receiver<()>) {
         let mut prober: Option<Prober> = None;
         let mut inquiry = replication::watch(&self.login, self.clock);
+        let mut name = self.login.follow();
         // A node that is slow to be connected to is as silent as one that is slow to answer, and found out as soon; one that
         // has been silent for a while, or was never heard, may be far away.
         let mut connect_max = CONNECT_MAX;
@@ -45,6 +46,11 @@ impl Watch {
                     Some(()) => true,
                     None => return,
                 },
+                () = name.moved_from(prober.as_ref().map(Prober::address)) => {
+                    tracing::info!(node = &*self.login.node, "the node's host name leads elsewhere: connecting anew");
+                    (prober, inquiry) = (None, replication::watch(&self.login, self.clock));
+                    continue;
+                }
                 () = ended(&mut prober) => false,
             };
             let outcome = if asked_for {

@@ -8,12 +8,14 @@
 //! WAL receiver, whose timeline is exact where the control file's lags.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::cluster::{ProbeFault, Report};
 use engine::time::Instant;
 use engine::view::Incarnation;
+use tokio::net::lookup_host;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
@@ -22,6 +24,7 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 use wire::lsn::{Lsn, Timeline};
 
+use super::name::Name;
 use super::replication::Replication;
 use crate::clock::Clock;
 use crate::incarnation;
@@ -178,6 +181,8 @@ impl Failure {
 #[derive(Clone)]
 pub(crate) struct Login {
     config: Config,
+    host: String,
+    port: u16,
     /// The node's name, for the log.
     pub(super) node: Arc<str>,
 }
@@ -201,12 +206,40 @@ impl Login {
         if let Some(password) = password {
             config.password(password);
         }
-        Login { config, node: Arc::clone(&node.name) }
+        Login { config, host: node.host.clone(), port: node.port, node: Arc::clone(&node.name) }
+    }
+
+    /// Has the name of the node's host followed.
+    pub(super) fn follow(&self) -> Name {
+        Name::follow(&self.host, self.port)
     }
 
     /// Connects. The second value is ready when the connection has ended; it ends when the client is dropped.
     pub(crate) async fn connect(&self) -> Result<(Client, oneshot::Receiver<()>), Failure> {
-        let (client, connection) = in_time(CONNECT_MAX, self.config.connect(NoTls)).await?;
+        Login::connect_as(&self.config).await
+    }
+
+    /// As [`Login::connect`], and where that was: the first address of the name at which somebody lets us in.
+    async fn connect_at(&self) -> Result<(Client, oneshot::Receiver<()>, IpAddr), Failure> {
+        let found = lookup_host((self.host.as_str(), self.port)).await.map_err(|error| Failure {
+            fault: ProbeFault::Reset,
+            message: format!("the name can't be resolved: {error}"),
+        })?;
+        let mut last = None;
+        for address in found {
+            match Login::connect_as(self.config.clone().hostaddr(address.ip())).await {
+                Ok((client, ended)) => return Ok((client, ended, address.ip())),
+                Err(failure) => last = Some(failure),
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure {
+            fault: ProbeFault::Reset,
+            message: "the name has no address".to_owned(),
+        }))
+    }
+
+    async fn connect_as(config: &Config) -> Result<(Client, oneshot::Receiver<()>), Failure> {
+        let (client, connection) = in_time(CONNECT_MAX, config.connect(NoTls)).await?;
         let (open, ended) = oneshot::channel();
         spawn::task("monitor connection", async move {
             // Whoever waits for an answer on it gets the error.
@@ -221,6 +254,8 @@ impl Login {
 pub(crate) struct Prober {
     client: Client,
     ended: oneshot::Receiver<()>,
+    /// Where it leads.
+    address: IpAddr,
     facts: Statement,
     slow: Statement,
     sizes: Sizes,
@@ -230,7 +265,7 @@ pub(crate) struct Prober {
 impl Prober {
     /// Connects and prepares.
     pub(crate) async fn connect(login: &Login) -> Result<Prober, Failure> {
-        let (client, ended) = login.connect().await?;
+        let (client, ended, address) = login.connect_at().await?;
         let ready = async {
             client.batch_execute("SET statement_timeout = '2s'; SET jit = off").await?;
             let facts = client.prepare(FACTS).await?;
@@ -240,7 +275,12 @@ impl Prober {
         };
         let (facts, slow, row) = in_time(CONNECT_MAX, ready).await?;
         let sizes = sizes(&row).map_err(Failure::from)?;
-        Ok(Prober { client, ended, facts, slow, sizes, last_slow: None })
+        Ok(Prober { client, ended, address, facts, slow, sizes, last_slow: None })
+    }
+
+    /// Where it leads.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// Ready when the node, or something between, has ended the connection.

@@ -267,3 +267,49 @@ async fn changed_nodes_of_the_settings_are_in_force_after_a_reload() {
     assert!(cluster_of(&router)["discovery"].is_null());
     assert!(!router.log().contains("will be in force after a restart"), "{}", router.log());
 }
+
+#[tokio::test]
+async fn a_command_and_a_name_say_which_nodes_there_are_too() {
+    if direct() {
+        return;
+    }
+    let cluster = Cluster::start(1).await;
+    let list = List::new(&cluster, &[(&cluster.primary, "alpha"), (cluster.replica(), "beta")]);
+    let discover = |what: String| Settings {
+        nodes: Some(format!("discover = {{ {what}, every = \"100ms\", leave_after = \"300ms\" }}")),
+        ..Settings::default()
+    };
+    let script = format!(
+        "cat {0} || exit 3; test ! -e {0}.fail || {{ echo out of order >&2; exit 4; }}",
+        list.0.display()
+    );
+    let command = format!("command = [\"sh\", \"-c\", \"{script}\"]");
+    let router = Router::start(&cluster, discover(command)).await;
+    nodes_become(&router, &[("alpha", "primary"), ("beta", "replica")]).await;
+    // Half an answer and a bad end are no answer.
+    fs::write(format!("{}.fail", list.0.display()), "").unwrap();
+    list.name(&[(&cluster.primary, "alpha")]);
+    wait_for("the status to say why", PATIENCE, async || {
+        let error = cluster_of(&router)["discovery"]["error"].to_string();
+        error.contains("exit status: 4") && error.contains("out of order")
+    })
+    .await;
+    assert_eq!(nodes_of(&router).len(), 2);
+    fs::remove_file(format!("{}.fail", list.0.display())).unwrap();
+    nodes_become(&router, &[("alpha", "primary")]).await;
+    // Another source by a reload: both addresses of localhost, or the one that there is.
+    let name = format!("dns = \"localhost:{}\"", cluster.primary.port);
+    write_private(&router.config, &configuration(&cluster, &discover(name), router.port, router.http));
+    router.signal(Signal::HUP);
+    let address = format!("127.0.0.1:{}", cluster.primary.port);
+    wait_for("the node to be found by its address", PATIENCE, async || {
+        let nodes = nodes_of(&router);
+        nodes.iter().any(|(name, role)| *name == address && role == "primary")
+            && nodes.iter().all(|(name, _)| name != "alpha")
+    })
+    .await;
+    assert_eq!(cluster_of(&router)["discovery"]["source"], "dns");
+    assert!(
+        sqlstates(&Raw::login(router.port, "app", APP_PASSWORD, "app").query("CREATE TABLE t ()")).is_empty()
+    );
+}

@@ -23,6 +23,7 @@ mod discover;
 mod drivers;
 mod fresh;
 mod harness;
+mod patroni;
 mod pgbench;
 mod pooling;
 mod prometheus;

@@ -13,12 +13,16 @@ use crate::config::mistake::Place;
 use crate::config::settings::{
     ClusterSettings, DiscoverSettings, MonitorSettings, NodeSettings, SourceSettings, address,
 };
+use crate::config::value::host_port;
 
 /// Most nodes of all clusters together.
 const NODES_MAX: usize = 1000;
 
 /// The keys of `discover` that name a source.
-const SOURCES: [&str; 1] = ["file"];
+const SOURCES: [&str; 4] = ["file", "command", "dns", "patroni"];
+
+/// Where Patroni listens unless something else is said.
+const PATRONI_PORT: u16 = 8008;
 
 /// Nobody is asked more often for the nodes.
 const EVERY_MIN: Duration = Duration::from_millis(100);
@@ -58,12 +62,17 @@ impl Resolver<'_> {
 
     /// Where nodes are found: exactly one source.
     fn discover(&mut self, table: &Table) -> Option<DiscoverSettings> {
+        if table.duration("every").is_some_and(|every| every < EVERY_MIN) {
+            self.mistakes.add(table.place_of("every"), "every: at least 100ms");
+        }
         let written: Vec<&str> = SOURCES.into_iter().filter(|source| table.entry(source).is_some()).collect();
         let source = match written[..] {
-            ["file"] => SourceSettings::File(self.path(&table.text("file").filter(|file| !file.is_empty())?)),
-            [] if SOURCES.into_iter().all(|source| table.lacks(source)) => {
-                let message = format!("discover: one of {} is needed", SOURCES.join(", "));
-                self.mistakes.add(&table.place, message);
+            [name] => self.source(table, name)?,
+            [] => {
+                if SOURCES.into_iter().all(|source| table.lacks(source)) {
+                    let message = format!("discover: one of {} is needed", SOURCES.join(", "));
+                    self.mistakes.add(&table.place, message);
+                }
                 return None;
             }
             [_, second, ..] => {
@@ -71,14 +80,40 @@ impl Resolver<'_> {
                 self.mistakes.add(table.place_of(second), message);
                 return None;
             }
-            _ => return None,
         };
         let every = table.duration("every").unwrap_or(source.every());
-        if every < EVERY_MIN {
-            self.mistakes.add(table.place_of("every"), "every: at least 100ms");
-        }
         let leave_after = table.duration("leave_after").unwrap_or(source.leave_after());
         Some(DiscoverSettings { source, every, leave_after })
+    }
+
+    /// One of [`SOURCES`].
+    fn source(&mut self, table: &Table, name: &str) -> Option<SourceSettings> {
+        let read = match name {
+            "file" => {
+                let file = table.text("file").filter(|file| !file.is_empty());
+                file.map(|file| SourceSettings::File(self.path(&file))).ok_or("file is empty".to_owned())
+            }
+            "command" => match &table.names("command")[..] {
+                [program, arguments @ ..] if !program.is_empty() => {
+                    Ok(SourceSettings::Command { program: program.clone(), arguments: arguments.to_vec() })
+                }
+                _ => Err("command names no program".to_owned()),
+            },
+            "dns" => {
+                let text = table.text("dns").unwrap_or_default();
+                let named = host_port(&text, 5432).map(|(name, port)| SourceSettings::Dns { name, port });
+                named.ok_or_else(|| format!("dns: {text:?} is not \"name\" or \"name:port\""))
+            }
+            _ => {
+                let urls = table.names("patroni");
+                let members: Result<Vec<_>, String> = urls.iter().map(|url| patroni_member(url)).collect();
+                members.and_then(|members| match members.is_empty() {
+                    true => Err("patroni names no member".to_owned()),
+                    false => Ok(SourceSettings::Patroni(members)),
+                })
+            }
+        };
+        read.map_err(|message| self.mistakes.add(table.place_of(name), message)).ok()
     }
 
     fn node(&mut self, table: &Table) -> Option<NodeSettings> {
@@ -157,4 +192,14 @@ impl Resolver<'_> {
             self.mistakes.add(&place, format!("more than {NODES_MAX} nodes"));
         }
     }
+}
+
+/// Host and port of `http://host:port`.
+fn patroni_member(url: &str) -> Result<(String, u16), String> {
+    if url.starts_with("https://") {
+        return Err(format!("patroni: {url:?}: https isn't there yet"));
+    }
+    let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let member = rest.and_then(|rest| host_port(rest, PATRONI_PORT));
+    member.ok_or_else(|| format!("patroni: {url:?} is not \"http://host:port\""))
 }

@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod router;
+pub(crate) mod stub;
 pub(crate) mod template;
 
 use std::net::TcpListener;
