@@ -94,6 +94,8 @@ resource "aws_db_instance" "primary" {
 
   tags = var.tags
 
+  depends_on = [aws_iam_role_policy_attachment.monitoring]
+
   lifecycle {
     precondition {
       condition     = var.create_parameter_group || var.parameter_group_name != null

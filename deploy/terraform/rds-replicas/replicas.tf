@@ -129,7 +129,8 @@ resource "aws_db_instance" "replica" {
 
   tags = var.tags
 
-  depends_on = [terraform_data.rules]
+  # The policy too: RDS refuses a monitoring role that cannot do its work yet.
+  depends_on = [terraform_data.rules, aws_iam_role_policy_attachment.monitoring]
 
   lifecycle {
     # Zones are for placing. The primary's changes with every failover, and a change of zone replaces a replica. A replica is upgraded
