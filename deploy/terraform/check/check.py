@@ -12,10 +12,12 @@ Exit status: 0 fine, 1 found something, 3 something needed is not installed, 4 o
 import argparse
 import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,7 @@ MODULES = ["rds-replicas", "highwater"]
 TESTED = MODULES + ["examples/complete"]
 VALIDATED = TESTED + ["smoke"]
 PROVIDER = "registry.terraform.io/hashicorp/aws"
+OLDEST = (1, 11)
 # A command of Terraform that takes longer hangs.
 TERRAFORM_SECONDS_MAX = 300
 
@@ -50,11 +53,30 @@ def main():
     arguments.add_argument("--cache", type=Path, default=TOP.parent.parent / "target" / "terraform")
     arguments.add_argument("--highwater", type=Path, help="a built highwater, to check the rendered configuration with")
     given = arguments.parse_args()
-    if not shutil.which("terraform"):
-        print("terraform is not installed (1.11 or newer: https://developer.hashicorp.com/terraform/install)")
+    found = terraform_version()
+    if found < OLDEST:
+        what = f"{'.'.join(map(str, found))} is too old" if found else "is not installed"
+        print(f"SKIPPED: terraform {what} (1.11 or newer: https://developer.hashicorp.com/terraform/install)")
         return 3
     cache = given.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "w") as lock:
+        # One build directory may serve several checkouts.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return check(cache, given.highwater)
+
+
+def terraform_version():
+    """As numbers; none when it is not installed."""
+    if not shutil.which("terraform"):
+        return ()
+    printed, _ = run(["terraform", "version", "-json"])
+    # Warnings may stand before and behind it.
+    text = json.JSONDecoder().raw_decode(printed[printed.index("{") :])[0]["terraform_version"]
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def check(cache, highwater):
     try:
         step("format", check_format)
         try:
@@ -70,7 +92,7 @@ def main():
             runs = {name: step(f"test {name}", lambda name=name: bench.test(name)) for name in TESTED}
             step("messages", bench.check_messages)
         configurations = rendered(runs["rds-replicas"]) + step("user data", lambda: bench.check_user_data(runs))
-        step("highwater.toml", lambda: bench.check_configurations(configurations, given.highwater))
+        step("highwater.toml", lambda: bench.check_configurations(configurations, highwater))
         step("replay", lambda: bench.replay(runs["rds-replicas"]))
     except (Finding, schema.Unreadable) as finding:
         print(f"FAILED: {finding}")
