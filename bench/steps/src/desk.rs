@@ -51,6 +51,7 @@ pub(crate) fn view() -> View {
         lag_bytes: Some(0),
         fresh_as_of: Some(now()),
         drained: false,
+        spared: false,
     };
     let nodes = vec![node(PRIMARY, "primary", Role::Primary), node(REPLICA, "replica", Role::Replica)];
     View { version: 1, epoch: Epoch(1), primary: Some(PRIMARY), nodes }
@@ -140,7 +141,7 @@ impl Desk {
     fn obey(&mut self, want: Want) {
         match want {
             Want::CheckOut(node) => {
-                let place = usize::from(node.0);
+                let place = usize::try_from(node.0).expect("there are two nodes");
                 self.held = Some(place);
                 self.call(&[], |session, cx, backends| session.on_checked_out(&mut backends[place], cx));
             }
