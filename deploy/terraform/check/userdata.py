@@ -68,6 +68,8 @@ class Scripts:
         for name, path in (("secrets", SECRETS), ("install", INSTALL)):
             text = files[path]["content"]
             text = text.replace("/run/highwater-secrets", str(home / "secrets")).replace("/usr/local/bin", str(home / "local"))
+            # Nine minutes of asking whether it is ready, here as many times as fit into a second.
+            text = text.replace("seq 1 270", "seq 1 5")
             # The program served here is not the one whose checksum the tests name.
             text = text.replace("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", hashlib.sha256(PROGRAM).hexdigest())
             (home / f"{name}.sh").write_text(text)

@@ -26,6 +26,8 @@ locals {
   # While the primary writes no more than this (bytes of WAL a second) a growing ReplicaLag means nothing.
   idle_wal_bytes = 1024
   lag_is_joined  = !var.lag_alarm_when_idle && !local.is_cross_region
+  # Below 0 RDS does not know. A primary that does not say how much it writes is taken as busy.
+  behind = "IF(lag < 0, ${var.alarm_thresholds.replica_lag_seconds + 1}, IF(FILL(wal, ${local.idle_wal_bytes + 1}) > ${local.idle_wal_bytes}, lag, 0))"
 }
 
 resource "aws_cloudwatch_metric_alarm" "instance" {
@@ -73,7 +75,7 @@ resource "aws_cloudwatch_metric_alarm" "replica_lag" {
 
   dynamic "metric_query" {
     for_each = local.lag_is_joined ? [
-      { id = "behind", expression = "IF(FILL(wal, ${local.idle_wal_bytes + 1}) > ${local.idle_wal_bytes}, lag, 0 * lag)", instance = null, metric = null },
+      { id = "behind", expression = local.behind, instance = null, metric = null },
       { id = "lag", expression = null, instance = each.value, metric = "ReplicaLag" },
       { id = "wal", expression = null, instance = var.primary_identifier, metric = "TransactionLogsGeneration" },
     ] : []

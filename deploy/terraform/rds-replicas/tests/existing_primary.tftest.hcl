@@ -89,6 +89,10 @@ run "each_instance_has_its_alarms" {
     error_message = "lag and WAL, minute by minute"
   }
   assert {
+    condition     = alltrue([for it in aws_cloudwatch_metric_alarm.replica_lag : one([for query in it.metric_query : query.expression if query.return_data]) == "IF(lag < 0, 31, IF(FILL(wal, 1025) > 1024, lag, 0))"])
+    error_message = "unknown lag alarms, lag behind an idle primary does not, and a silent primary counts as busy"
+  }
+  assert {
     condition     = alltrue([for key in ["orders", "orders-replica-1", "orders-replica-2", "orders-replica-3"] : aws_cloudwatch_metric_alarm.instance["${key}-CPUUtilization"].threshold == 70 && aws_cloudwatch_metric_alarm.instance["${key}-CPUUtilization"].period * aws_cloudwatch_metric_alarm.instance["${key}-CPUUtilization"].evaluation_periods == 300])
     error_message = "CPU above 70 % for five minutes"
   }
