@@ -72,12 +72,13 @@ async fn a_router_whose_worker_is_stuck_lets_the_watchdog_bite() {
         command.stdout(log()).stderr(log());
     });
     assert_eq!(news(&socket), "READY=1\nSTATUS=serving");
-    let pid = router.pid();
-    let worker = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().find_map(|task| {
-        let name = fs::read_to_string(task.path().join("comm")).ok()?;
-        let id: i32 = task.file_name().to_str()?.parse().ok()?;
-        name.starts_with("worker-0").then_some(id)
-    });
+    let mut worker = None;
+    // A thread takes its name when it begins to run, which may be later.
+    wait_for("the worker's thread to have its name", PATIENCE, async || {
+        worker = thread_named(router.pid(), "worker-0");
+        worker.is_some()
+    })
+    .await;
     let Some(_stopped) = worker.and_then(StoppedThread::stop) else {
         eprintln!("SKIPPED: this machine lets nobody stop a single thread (ptrace): nothing was judged");
         return;
@@ -92,6 +93,13 @@ async fn a_router_whose_worker_is_stuck_lets_the_watchdog_bite() {
     socket.set_nonblocking(false).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     assert!(socket.recv(&mut [0; 64]).is_err(), "three times its pause long, nothing is said");
+}
+
+fn thread_named(pid: u32, wanted: &str) -> Option<i32> {
+    fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten().find_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        (name.trim() == wanted).then(|| task.file_name().to_str()?.parse().ok())?
+    })
 }
 
 /// A single thread cannot be stopped by a signal, but by whoever traces it.
