@@ -20,7 +20,7 @@ pub(crate) enum Extent {
 }
 
 /// What became of a step.
-pub(crate) enum Outcome {
+enum Outcome {
     Passed,
     Failed,
     /// Nothing was judged; the text says why: the tool is not installed, or what it compares with was made elsewhere.
@@ -48,7 +48,7 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
         step("instructions", || instructions(root))?,
         step("book", || book::build(root).map(outcome))?,
         step("alerts", || deploy::alerts(root).map(outcome))?,
-        step("terraform", || terraform::check(root, cargo_path()))?,
+        step("terraform", || terraform::check(root).map(outcome))?,
         step("kubernetes", || deploy::kubernetes(root).map(outcome))?,
         step("systemd", || deploy::systemd(root).map(outcome))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,

@@ -24,6 +24,7 @@ cargo xtask ci [--full]    the whole gate: format, lints, tidy, docs, dependenci
 cargo xtask alerts         alert rules, their tests and the dashboard
 cargo xtask kubernetes     the manifests, built and validated
 cargo xtask systemd        the unit, verified
+cargo xtask terraform      the Terraform modules, as far as that goes without AWS
 cargo xtask dashboard      writes deploy/grafana/highwater.json from its table of panels
 cargo xtask book           builds docs/book into target/book, if mdBook is installed
 cargo xtask book-links     mdBook's preprocessor: what leads out of the book leads into the repository
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["alerts"] => deploy::alerts(root).map(|answer| answer != deploy::Answer::Bad),
         ["kubernetes"] => deploy::kubernetes(root).map(|answer| answer != deploy::Answer::Bad),
         ["systemd"] => deploy::systemd(root).map(|answer| answer != deploy::Answer::Bad),
+        ["terraform"] => terraform::check(root).map(|answer| answer != deploy::Answer::Bad),
         ["dashboard"] => deploy::write_dashboard(root).map(|()| true),
         ["book"] => book::build(root).map(|answer| answer != deploy::Answer::Bad),
         ["book-links"] => book::rewrite_links(root).map(|()| true),

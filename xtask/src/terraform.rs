@@ -1,12 +1,11 @@
 //! The Terraform modules, by their own check (`deploy/terraform/check/check.py`): started here, judged there. It leaves it to that
 //! script what is checked; what the script could not do for want of a tool or of the network is said, and is not a failure.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::ci::Outcome;
+use crate::deploy::Answer;
 
 /// What the check exits with when terraform is not there.
 const NOT_INSTALLED: i32 = 3;
@@ -14,20 +13,21 @@ const NOT_INSTALLED: i32 = 3;
 const ONLY_FORMAT: i32 = 4;
 
 /// Checks the modules, and with the router that was just built the configuration that they render.
-pub(crate) fn check(root: &Path, cargo: OsString) -> io::Result<Outcome> {
+pub(crate) fn check(root: &Path) -> io::Result<Answer> {
     for program in ["terraform", "python3"] {
         if !is_there(program) {
             println!("skipped: {program} is not installed");
             return Ok(skipped("skipped: terraform or python3 is not installed"));
         }
     }
-    let built = Command::new(cargo)
+    // The cargo that started this tool, so that the toolchain is the same.
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root)
         .args(["build", "--quiet", "-p", "highwater"])
         .stdin(Stdio::null())
         .status()?;
     if !built.success() {
-        return Ok(Outcome::Failed);
+        return Ok(Answer::Bad);
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let target = root.join(target);
@@ -41,15 +41,15 @@ pub(crate) fn check(root: &Path, cargo: OsString) -> io::Result<Outcome> {
         .stdin(Stdio::null())
         .status()?;
     Ok(match status.code() {
-        Some(0) => Outcome::Passed,
+        Some(0) => Answer::Good,
         Some(NOT_INSTALLED) => skipped("skipped: terraform is not installed"),
         Some(ONLY_FORMAT) => skipped("only the format: its packages could not be fetched"),
-        _ => Outcome::Failed,
+        _ => Answer::Bad,
     })
 }
 
-fn skipped(why: &str) -> Outcome {
-    Outcome::Skipped(why.to_owned())
+fn skipped(why: &str) -> Answer {
+    Answer::Skipped(why.to_owned())
 }
 
 fn is_there(program: &str) -> bool {
