@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::facts::Facts;
 use super::home::{self, Home, Record};
@@ -49,6 +49,28 @@ const INHERITED: [&str; 26] = [
     "wal_level",
     "work_mem",
 ];
+
+/// The part of the settings that is the same for every replica.
+const FOR_READS: &str = "\
+# Reads are what it is for.
+hot_standby = on
+# Tells the primary which rows are still read here, so that VACUUM there does not take them away under a running query.
+# The price: a query that runs here for hours keeps dead rows on the primary for hours, and so does the slot while this
+# replica is away.
+hot_standby_feedback = on
+# What a query still stands in the way of (DDL, mostly) waits this long; then the query is cancelled. Half of the ten
+# seconds that Highwater lets a replica be stale by default: a replica that waits longer gets no reads anyway.
+max_standby_streaming_delay = 5s
+max_standby_archive_delay = 5s
+# How often it tells the primary how far it is: feedback and the primary's view of the lag are this old.
+wal_receiver_status_interval = 1s
+# A connection that is silent for so long is dead, and made anew: a minute, the default, is a long time to be stale.
+wal_receiver_timeout = 10s
+wal_retrieve_retry_interval = 1s
+
+# If it is promoted, no commit may wait for the replicas of the old primary.
+synchronous_standby_names = ''
+";
 
 /// What a replica is made with, beside its record.
 #[derive(Debug)]
@@ -146,6 +168,7 @@ listen_addresses = {listen}
 port = {port}
 unix_socket_directories = {sockets}
 unix_socket_permissions = 0700
+unix_socket_group = ''
 cluster_name = {cluster}
 
 # Whom it follows. A password is in the passfile, which only this account can read. The slot makes the primary keep the
@@ -154,28 +177,17 @@ primary_conninfo = {conninfo}
 primary_slot_name = {slot}
 recovery_target_timeline = 'latest'
 recovery_min_apply_delay = 0
+# What a point-in-time recovery may have left in the primary's file would stop this replica there.
+recovery_target = ''
+recovery_target_lsn = ''
+recovery_target_name = ''
+recovery_target_time = ''
+recovery_target_xid = ''
 
 # A standby refuses to start with less of these than its primary has; they are the primary's values. Raise them here
 # first, then there.
 {parity}
-# Reads are what it is for.
-hot_standby = on
-# Tells the primary which rows are still read here, so that VACUUM there does not take them away under a running query.
-# The price: a query that runs here for hours keeps dead rows on the primary for hours.
-hot_standby_feedback = on
-# What a query still stands in the way of (DDL, mostly) waits this long; then the query is cancelled. Half of the ten
-# seconds that Highwater lets a replica be stale by default: a replica that waits longer gets no reads anyway.
-max_standby_streaming_delay = 5s
-max_standby_archive_delay = 5s
-# How often it tells the primary how far it is: feedback and the primary's view of the lag are this old.
-wal_receiver_status_interval = 1s
-# A connection that is silent for so long is dead, and made anew: a minute, the default, is a long time to be stale.
-wal_receiver_timeout = 10s
-wal_retrieve_retry_interval = 1s
-
-# If it is promoted, no commit may wait for the replicas of the old primary.
-synchronous_standby_names = ''
-{tls}
+{FOR_READS}{tls}
 # To journald, or to the log beside this directory.
 logging_collector = off
 log_destination = 'stderr'
@@ -220,20 +232,36 @@ fn access_file(superuser: &str, rules: &str) -> String {
 /// The primary's rules when its file was not copied: as it tells them, or if we may not know them, passwords for this
 /// machine.
 async fn rules(primary: &Client) -> String {
-    const RULES: &str = "SELECT type, array_to_string(database, ','), array_to_string(user_name, ','), address, netmask, \
-                         auth_method, array_to_string(options, ' ') FROM pg_hba_file_rules WHERE error IS NULL \
-                         ORDER BY line_number";
+    const RULES: &str = "SELECT type, database, user_name, address, netmask, auth_method, coalesce(options, '{}') \
+                         FROM pg_hba_file_rules WHERE error IS NULL ORDER BY line_number";
     const OF_THIS_MACHINE: &str = "# What the primary's pg_hba.conf says is not known. Add who else may connect.\n\
                                    host all all samehost scram-sha-256\n";
     let Ok(rows) = primary.query(RULES, &[]).await else { return OF_THIS_MACHINE.to_owned() };
-    let mut text = "# As the primary's pg_hba.conf was.\n".to_owned();
-    for row in rows {
-        let field = |index: usize| row.try_get::<_, Option<String>>(index).ok().flatten().unwrap_or_default();
-        let fields: Vec<String> = (0..7).map(field).filter(|field| !field.is_empty()).collect();
-        text.push_str(&fields.join(" "));
-        text.push('\n');
+    let rules = rows.iter().filter_map(|row| rule(row).ok());
+    std::iter::once("# As the primary's pg_hba.conf was.\n".to_owned()).chain(rules).collect()
+}
+
+/// One line of pg_hba.conf.
+fn rule(row: &Row) -> Result<String, tokio_postgres::Error> {
+    let list = |index| -> Result<Vec<String>, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Vec<String>>(index)?.iter().map(|word| rule_word(word)).collect())
+    };
+    let mut words: Vec<String> = vec![row.try_get(0)?, list(1)?.join(","), list(2)?.join(",")];
+    words.extend(row.try_get::<_, Option<String>>(3)?);
+    words.extend(row.try_get::<_, Option<String>>(4)?);
+    words.push(row.try_get(5)?);
+    words.extend(list(6)?);
+    Ok(words.join(" ") + "\n")
+}
+
+/// In quotes, when it would be more than one word without.
+fn rule_word(word: &str) -> String {
+    let plain = |c: char| !c.is_whitespace() && !",#\"".contains(c);
+    if word.chars().all(plain) && !word.is_empty() {
+        word.to_owned()
+    } else {
+        format!("\"{}\"", word.replace('"', "\"\""))
     }
-    text
 }
 
 /// What ALTER SYSTEM has left on the primary, without what our own file sets: it would win.
@@ -256,6 +284,11 @@ mod tests {
             "# Do not edit\nport = '5432'\nprimary_conninfo = 'host=old'\nwork_mem = '8MB'\nPORT='1'\n";
         let ours = "# port = 1\nport = 5433\nprimary_conninfo = 'host=p'\n";
         assert_eq!(without_ours(auto, ours), "# Do not edit\nwork_mem = '8MB'\n");
+    }
+
+    #[test]
+    fn a_name_with_a_blank_stays_one_word_of_a_rule() {
+        assert_eq!(["all", "+group", "my db"].map(rule_word), ["all", "+group", "\"my db\""]);
     }
 
     #[test]

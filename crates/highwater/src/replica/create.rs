@@ -42,6 +42,8 @@ struct Job<'a> {
     facts: Facts,
     programs: Programs,
     record: Record,
+    /// What an earlier run has made outside of the directory.
+    earlier: Outside,
     progress: Progress,
 }
 
@@ -106,7 +108,11 @@ async fn look(asked: &Create) -> anyhow::Result<Job<'_>> {
         from: None,
         system: earlier.as_ref().map(|record| record.system.as_str()).filter(|system| !system.is_empty()),
     };
-    let verdict = judge::judge(&facts, &wanted);
+    let mut verdict = judge::judge(&facts, &wanted);
+    let known_role = earlier.as_ref().and_then(|record| record.outside.role.as_ref());
+    if let Some(role) = own_role.as_ref().filter(|role| known_role != Some(role)) {
+        verdict.problems.extend(foreign_role(role, &name, &target, &primary).await?);
+    }
     let on_machine = Asked { create: asked, home: &home, account: &account, copied };
     let (programs, local) = here::look(&on_machine, &facts);
     let programs = ready(verdict, local, programs)?;
@@ -117,10 +123,40 @@ async fn look(asked: &Create) -> anyhow::Result<Job<'_>> {
     record.outside.role = own_role;
     record.outside.unit = unit_path(asked, &name, &home);
     record.copied = copied;
+    let outside = earlier.as_ref().map(|record| record.outside.clone()).unwrap_or_default();
     if let Some(earlier) = earlier {
         take_over(&mut record, earlier);
     }
-    Ok(Job { asked, registry, home, account, target, primary, facts, programs, record, progress })
+    Ok(Job {
+        asked,
+        registry,
+        home,
+        account,
+        target,
+        primary,
+        facts,
+        programs,
+        record,
+        earlier: outside,
+        progress,
+    })
+}
+
+/// A role of that name that nobody has recorded may be another replica's: its password would be changed.
+async fn foreign_role(
+    role: &str,
+    name: &str,
+    target: &Target,
+    primary: &Client,
+) -> anyhow::Result<Option<Problem>> {
+    let problem = || {
+        Problem::new(format!(
+            "the primary at {} has a role {role}, and this command has not made it for {name}: choose another --name, or if \
+             nobody needs it, DROP ROLE {role}",
+            target.address()
+        ))
+    };
+    Ok(role::exists(role, primary).await?.then(problem))
 }
 
 fn slot_name(asked: &Create, name: &str) -> anyhow::Result<String> {
@@ -395,6 +431,12 @@ impl Job<'_> {
     }
 
     fn unit(&self) -> anyhow::Result<()> {
+        if let Some(old) =
+            self.earlier.unit.as_ref().filter(|old| self.record.outside.unit.as_ref() != Some(old))
+        {
+            self.progress.step(&format!("removing the unit {} of an earlier run", old.display()));
+            unit::remove(old, &self.record.name)?;
+        }
         let Some(path) = &self.record.outside.unit else { return Ok(()) };
         self.progress.step(&format!("writing the unit {}", path.display()));
         let tells = postgres::tells_systemd(&self.programs.server);
@@ -431,8 +473,17 @@ impl Job<'_> {
     }
 
     fn announce(&self) -> anyhow::Result<()> {
+        if let Some(old) = self
+            .earlier
+            .nodes_file
+            .as_ref()
+            .filter(|old| self.record.outside.nodes_file.as_ref() != Some(old))
+        {
+            nodes::remove(old, &self.record.address(), &self.record.name)?;
+        }
         let Some(file) = &self.record.outside.nodes_file else { return Ok(()) };
-        let written = nodes::add(file, &self.record.address(), &self.record.name, &self.target.address())?;
+        let written =
+            nodes::add(file, &self.record.address(), &self.record.name, &self.target.tcp_address())?;
         if written == Change::Written {
             self.progress.step(&format!("written into {}", file.display()));
         }

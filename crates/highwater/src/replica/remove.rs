@@ -13,7 +13,7 @@ use super::home::{self, Home, Record, Registry, State};
 use super::nodes;
 use super::replication::Replication;
 use super::role;
-use super::service::{self, Keeper};
+use super::service;
 use super::target::Target;
 use super::unit;
 use crate::args::replica::Remove;
@@ -136,15 +136,7 @@ fn sure(reach: &Reach, record: &Record, asked: &Remove) -> anyhow::Result<()> {
 fn remove_unit(record: &Record, progress: &Progress) -> anyhow::Result<()> {
     let Some(path) = &record.outside.unit else { return Ok(()) };
     progress.step(&format!("removing the unit {}", path.display()));
-    if service::keeper(record) == Keeper::Systemd {
-        // Fails when it is not enabled, which is as wanted.
-        let _ = unit::systemctl(&["disable", &unit::name(&record.name)]);
-    }
-    home::remove_file(path)?;
-    if service::keeper(record) == Keeper::Systemd {
-        unit::systemctl(&["daemon-reload"])?;
-    }
-    Ok(())
+    unit::remove(path, &record.name)
 }
 
 async fn on_the_primary(reach: Reach, record: &Record, progress: &Progress) -> anyhow::Result<()> {
@@ -203,7 +195,7 @@ pub(crate) async fn undo(
     backup::end_left_behind(home);
     service::stop(record, home).await?;
     if let Some(path) = &record.outside.unit {
-        home::remove_file(path)?;
+        unit::remove(path, &record.name)?;
     }
     home.clear_data(account)?;
     // The connection may be what failed.

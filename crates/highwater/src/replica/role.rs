@@ -26,6 +26,11 @@ pub(crate) fn name(replica: &str) -> String {
     format!("highwater_{}", replica.replace('-', "_"))
 }
 
+/// Whether the primary has a role of that name, whoever made it.
+pub(crate) async fn exists(role: &str, primary: &Client) -> anyhow::Result<bool> {
+    Ok(primary.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&role]).await?.is_some())
+}
+
 /// Makes the role, or gives it another password, unless the one in the passfile still opens the door.
 pub(crate) async fn make(
     role: &str,

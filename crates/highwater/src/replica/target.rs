@@ -100,7 +100,15 @@ impl Target {
         Target { user: user.to_owned(), password, ..self.clone() }
     }
 
-    /// `host:port`, for people and for the nodes file.
+    /// `host:port` for a router, which knows no Unix sockets.
+    pub(crate) fn tcp_address(&self) -> String {
+        match self.socket() {
+            Some(_) => format!("127.0.0.1:{}", self.port),
+            None => self.address(),
+        }
+    }
+
+    /// `host:port`, for people.
     pub(crate) fn address(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -263,6 +271,7 @@ mod tests {
         assert_eq!(uri.password.expect("given").expose(), b"a@b");
         let pairs = Target::parse("host=/tmp/x user=rep password=p").expect("a DSN");
         assert_eq!((pairs.socket(), &*pairs.database), (Some(Path::new("/tmp/x")), "postgres"));
+        assert_eq!(pairs.tcp_address(), "127.0.0.1:5432");
         assert!(Target::parse("host=h user=u sslmode=require").is_err());
         assert!(Target::parse("host=h,i user=u").is_err());
     }

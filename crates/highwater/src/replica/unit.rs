@@ -98,7 +98,8 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
@@ -146,6 +147,17 @@ pub(crate) fn install(path: &Path, text: &str) -> anyhow::Result<Option<String>>
     let about_ours = |line: &&str| line.contains(&*name);
     let complaint = said.lines().find(about_ours).map(str::to_owned);
     Ok(complaint)
+}
+
+/// Takes the unit away, from systemd too where that has it. That there is none is fine.
+pub(crate) fn remove(path: &Path, replica: &str) -> anyhow::Result<()> {
+    let served = is_served(path) && path.exists();
+    if served {
+        // Fails when it is not enabled, which is as wanted.
+        let _ = systemctl(&["disable", &name(replica)]);
+    }
+    home::remove_file(path)?;
+    if served { systemctl(&["daemon-reload"]) } else { Ok(()) }
 }
 
 /// Runs `systemctl` to its end.
