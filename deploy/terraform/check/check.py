@@ -181,7 +181,7 @@ class Bench:
 
     def __init__(self, cache, python, package):
         self.cache, self.python = cache, python
-        self.copy = cache / "copy"
+        self.copy = cache / "copy" / "terraform"
         self.environment = {
             "TF_CLI_CONFIG_FILE": str(cache / "terraformrc"),
             "TF_IN_AUTOMATION": "1",
@@ -189,8 +189,10 @@ class Bench:
             # The bindings keep a certificate there.
             "HOME": str(cache / "home"),
         }
-        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.rmtree(cache / "copy", ignore_errors=True)
         shutil.copytree(TOP, self.copy, ignore=shutil.ignore_patterns(".terraform*", "__pycache__", "*.tfstate*"))
+        # The instances have the unit that everybody has.
+        shutil.copytree(TOP.parent / "systemd", self.copy.parent / "systemd")
         (cache / "home").mkdir(exist_ok=True)
         types = schema.used_types([TOP / name for name in VALIDATED])
         found = schema.extract(package, types)

@@ -64,16 +64,16 @@ class Scripts:
         for name, body in STUBS.items():
             (self.bin / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"$HERE/calls"\n{body}\n')
             (self.bin / name).chmod(0o755)
-        (home / "local").mkdir()
+        (home / "bin-here").mkdir()
         for name, path in (("secrets", SECRETS), ("install", INSTALL)):
             text = files[path]["content"]
-            text = text.replace("/run/highwater-secrets", str(home / "secrets")).replace("/usr/local/bin", str(home / "local"))
+            text = text.replace("/run/highwater-secrets", str(home / "secrets")).replace("/usr/bin", str(home / "bin-here"))
             # Nine minutes of asking whether it is ready, here as many times as fit into a second.
             text = text.replace("seq 1 270", "seq 1 5")
             # The program served here is not the one whose checksum the tests name.
             text = text.replace("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", hashlib.sha256(PROGRAM).hexdigest())
             (home / f"{name}.sh").write_text(text)
-        self.secrets, self.program = home / "secrets", home / "local" / "highwater"
+        self.secrets, self.program = home / "secrets", home / "bin-here" / "highwater"
 
     def call(self, name):
         (self.home / "calls").write_text("")
@@ -140,10 +140,12 @@ def analyze(files):
     with tempfile.TemporaryDirectory() as home:
         units = []
         for path, it in files.items():
-            if path.endswith(".service"):
-                unit = Path(home) / Path(path).name
-                unit.write_text(it["content"].replace("/usr/local/bin/highwater", "/bin/true").replace(SECRETS, "/bin/true"))
-                units.append(str(unit))
+            if path.startswith("/etc/systemd/system/"):
+                unit = Path(home) / Path(path).relative_to("/etc/systemd/system")
+                unit.parent.mkdir(exist_ok=True)
+                unit.write_text(it["content"].replace("/usr/bin/highwater", "/bin/true").replace(SECRETS, "/bin/true"))
+                units += [str(unit)] if unit.suffix == ".service" else []
+        assert len(units) == 2, units
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60)
         complaints = [line for line in done.stderr.splitlines() if home in line or "highwater" in line]
         assert not complaints, "\n".join(complaints)

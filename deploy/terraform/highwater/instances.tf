@@ -18,7 +18,8 @@ locals {
 
   files = [
     { path = "/etc/highwater/highwater.toml", permissions = "0644", content = var.highwater_toml },
-    { path = "/etc/systemd/system/highwater.service", permissions = "0644", content = file("${path.module}/files/highwater.service") },
+    { path = "/etc/systemd/system/highwater.service", permissions = "0644", content = file("${path.module}/../../systemd/highwater.service") },
+    { path = "/etc/systemd/system/highwater.service.d/aws.conf", permissions = "0644", content = file("${path.module}/files/aws.conf") },
     { path = "/etc/systemd/system/highwater-secrets.service", permissions = "0644", content = file("${path.module}/files/highwater-secrets.service") },
     { path = "/usr/local/libexec/highwater-secrets", permissions = "0755", content = templatefile("${path.module}/templates/secrets.sh.tftpl", {
       region  = data.aws_region.current.region
