@@ -91,6 +91,7 @@ def check(cache, highwater):
             step("validate refuses", bench.refuse_mistakes)
             runs = {name: step(f"test {name}", lambda name=name: bench.test(name)) for name in TESTED}
             step("messages", bench.check_messages)
+        check_table(runs["rds-replicas"])
         configurations = rendered(runs["rds-replicas"]) + step("user data", lambda: bench.check_user_data(runs))
         step("highwater.toml", lambda: bench.check_configurations(configurations, highwater))
         step("replay", lambda: bench.replay(runs["rds-replicas"]))
@@ -351,6 +352,21 @@ class Bench:
         if status != 0:
             raise Finding(f"{script}:\n{printed}")
         return printed
+
+
+def check_table(runs):
+    """The table of the README names tests; they have to be there."""
+    readme = (TOP / "README.md").read_text()
+    table = readme[readme.index("ANCHOR: table") : readme.index("ANCHOR_END: table")]
+    cells = [line.rsplit("|", 2)[1] for line in table.splitlines() if line.startswith("| ")][1:]
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    cases = json.loads((TOP / "rds-replicas" / "tests" / "refusals.json").read_text())
+    known = {Path(file).name.split(".")[0] for file, _ in runs} | {name for _, name in runs} | {case["name"] for case in cases}
+    if not named or named - known:
+        raise Finding(f"deploy/terraform/README.md: its table names tests that there are not: {sorted(named - known)}")
+    unproved = [cell for cell in cells if not re.search(r"`\w+`|replay", cell)]
+    if unproved:
+        raise Finding(f"deploy/terraform/README.md: its table has rows without a test: {unproved}")
 
 
 def rendered(runs):
