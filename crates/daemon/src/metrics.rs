@@ -149,7 +149,7 @@ const METRICS: &[Metric] = &[
     metric("highwater_node_timeline", Gauge, "Timeline the node is on. Absent when unknown.", NODE,
         |o, s| per_node(o, s, |node| node.view.timeline.map(|timeline| f64::from(timeline.0)))),
     metric("highwater_node_replay_paused", Gauge, "1 when replay is paused on the node. Absent when it does not answer.", NODE,
-        |o, s| per_node(o, s, |node| node.is_up().then(|| flag(node.status.replay_paused)))),
+        |o, s| per_node(o, s, |node| node.replay_paused().map(flag))),
     metric("highwater_node_probe_seconds", Gauge, "Round trip of the last answered probe.", NODE,
         |o, s| per_node(o, s, |node| Some(node.status.probe_time?.as_secs_f64()))),
     metric("highwater_node_probes_total", Counter, "Probes of the node, by outcome.", &["cluster", "node", "outcome"],

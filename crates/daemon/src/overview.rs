@@ -23,6 +23,7 @@ use crate::config::ReadyWhen;
 use crate::discover::{self, Discovery};
 use crate::mail::{Snapshot, ToWorker, WorkerHandle};
 use crate::monitor::events::Event;
+use crate::monitor::probe::Receiver;
 use crate::monitor::replication::{AGE_MAX, Replication, Slot, SlotLimit};
 use crate::monitor::{MonitorHandle, NodeStatus};
 use crate::pools::SharedPools;
@@ -363,6 +364,16 @@ impl NodeRow {
             return None;
         }
         self.status.receiver.as_ref()?.streams()
+    }
+
+    /// The word for its WAL receiver; none where the node does not answer.
+    pub(crate) fn receiver(&self) -> Option<&str> {
+        self.status.receiver.as_ref().filter(|_| self.is_up()).map(Receiver::name)
+    }
+
+    /// Whether replay is paused; none where the node does not answer.
+    pub(crate) fn replay_paused(&self) -> Option<bool> {
+        self.is_up().then_some(self.status.replay_paused)
     }
 
     /// Whether it answers the monitor.

@@ -53,6 +53,15 @@ fn is_replica(node: &NodeRow) -> bool {
     node.role() == "replica" || node.replication.as_ref().is_some_and(|said| said.in_recovery)
 }
 
+/// Whether WAL is replayed; none of a primary, and of a node that does not answer.
+pub(super) fn replay(node: &NodeRow) -> Option<&'static str> {
+    match node.replay_paused()? {
+        true => Some("paused"),
+        false if is_replica(node) => Some("running"),
+        false => None,
+    }
+}
+
 fn to_node(cluster: &ClusterRow, node: &NodeRow) -> Vec<Cell> {
     let stream = &node.stream;
     let mut row = sending(
@@ -63,11 +72,11 @@ fn to_node(cluster: &ClusterRow, node: &NodeRow) -> Vec<Cell> {
     );
     let receiver = node.replication.as_ref().and_then(|said| said.receiver.as_ref());
     row.extend([
-        maybe(node.status.receiver.as_ref().map(|receiver| receiver.name().to_owned())),
+        maybe(node.receiver()),
         maybe(receiver.and_then(|receiver| receiver.timeline)),
         maybe(receiver.and_then(|receiver| receiver.silent_ms)),
         maybe(node.staleness.map(|staleness| staleness.as_micros() as f64 / 1e3)),
-        cell(if node.status.replay_paused { "paused" } else { "running" }),
+        maybe(replay(node)),
     ]);
     row
 }

@@ -56,11 +56,6 @@ const NODES: &[Column] = &[
 
 fn nodes(overview: &Overview) -> Table {
     let row = |(cluster, node): (&ClusterRow, &NodeRow)| {
-        let replay = match (node.role(), node.status.replay_paused) {
-            (_, true) => Some("paused"),
-            ("replica", false) => Some("running"),
-            _ => None,
-        };
         vec![
             cell(&cluster.name),
             cell(&node.node.name),
@@ -71,8 +66,8 @@ fn nodes(overview: &Overview) -> Table {
             maybe(node.view.position),
             maybe(lag_bytes(node)),
             maybe(node.staleness.map(millis)),
-            maybe(node.status.receiver.as_ref().map(|receiver| receiver.name().to_owned())),
-            maybe(replay),
+            maybe(node.receiver()),
+            maybe(replication::replay(node)),
             maybe(node.status.server_version.as_deref()),
             maybe(node.status.probe_time.map(millis)),
             maybe(node.status.last_error.as_deref()),

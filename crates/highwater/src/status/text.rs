@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::figures::{bytes, cell, connections, millis, of_clusters, rows, slot_state, state, uptime};
+use super::figures::{
+    bytes, cell, connections, millis, of_clusters, rows, slot_state, state, unknown, uptime,
+};
 use crate::output;
 
 /// All of it.
@@ -53,7 +55,7 @@ fn streams(status: &Value) -> Option<String> {
             bytes(&node["write_lag_bytes"]),
             bytes(&node["flush_lag_bytes"]),
             bytes(&node["lag_bytes"]),
-            if node["replay_paused"] == true { "paused" } else { "running" }.to_owned(),
+            replay(node),
             cell(&node["conflicts"]["total"]),
         ]
     });
@@ -83,6 +85,12 @@ fn streams(status: &Value) -> Option<String> {
         "conflicts",
     ];
     (!rows.is_empty()).then(|| output::table(heading, &rows))
+}
+
+fn replay(node: &Value) -> String {
+    node["replay_paused"]
+        .as_bool()
+        .map_or_else(unknown, |paused| if paused { "paused" } else { "running" }.to_owned())
 }
 
 fn slots(status: &Value) -> Option<String> {
