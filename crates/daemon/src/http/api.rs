@@ -253,6 +253,36 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_documentation_names_every_field() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/http.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let overview = example::overview();
+        let mut shown = status_of(&overview);
+        // Keys here are values: their pages are made from their own tables.
+        shown["reasons"] = Value::Null;
+        shown["nodes"][1]["conflicts"]["by_cause"] = Value::Null;
+        shown["nodes"][0]["conflicts"] = Value::Null;
+        let events = json!({ "events": replication::events(&overview.events) });
+        for field in fields(&shown).into_iter().chain(fields(&events)) {
+            assert!(
+                page.contains(&format!("`{field}`")) || field == "events",
+                "docs/http.md does not name {field}"
+            );
+        }
+    }
+
+    /// Every key of every object in it.
+    fn fields(value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(object) => {
+                object.iter().flat_map(|(key, value)| [vec![key.clone()], fields(value)].concat()).collect()
+            }
+            Value::Array(list) => list.iter().flat_map(fields).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        }
+    }
+
+    #[test]
     fn events_have_a_time_that_programs_and_people_can_read() {
         assert_eq!(
             replication::events(&example::overview().events),
