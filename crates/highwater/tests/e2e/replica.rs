@@ -78,6 +78,34 @@ async fn the_same_command_again_changes_nothing_and_a_changed_one_is_carried_out
     connect(stage.port, "app").await.batch_execute("SELECT 1").await.unwrap();
     let nodes = std::fs::read_to_string(stage.nodes_file()).unwrap();
     assert_eq!(nodes.matches(" r1").count(), 1, "{nodes}");
+    let (units, other) = (stage.owned_directory("other-units"), stage.cluster.home().join("other-nodes"));
+    stage.create(&["--unit-dir", units.to_str().unwrap(), "--nodes-file", other.to_str().unwrap()]);
+    let nodes = std::fs::read_to_string(stage.nodes_file()).unwrap();
+    assert!(!nodes.contains("r1") && other.exists(), "the line moves: {nodes}");
+    assert_eq!(std::fs::read_dir(stage.units()).unwrap().count(), 0, "the unit moves");
+    stage.create(&["--no-unit"]);
+    assert_eq!(std::fs::read_dir(&units).unwrap().count(), 0, "the unit goes");
+    stage.remove();
+    assert!(!std::fs::read_to_string(&other).unwrap().contains("r1"));
+    stage.leaves_nothing().await;
+}
+
+/// By its Unix socket, as on the machine of the primary; a router is told TCP all the same.
+#[tokio::test]
+async fn a_primary_is_reached_by_its_unix_socket_too() {
+    if direct() {
+        return;
+    }
+    let stage = Stage::new().await;
+    let (socket, port) = (stage.cluster.home().display(), stage.cluster.primary.port);
+    let dsn = format!("host={socket} port={port} user=postgres dbname=app");
+    let said = stage.create(&["--primary", &dsn]);
+    assert!(said.contains("streams at"), "{said}");
+    let nodes = std::fs::read_to_string(stage.nodes_file()).unwrap();
+    assert!(nodes.contains(&format!("127.0.0.1:{port}\n")), "{nodes}");
+    let output = stage.run(&["remove", "r1"]);
+    assert!(output.status.success(), "{}", text(&output));
+    stage.leaves_nothing().await;
 }
 
 #[tokio::test]

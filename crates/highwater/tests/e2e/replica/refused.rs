@@ -70,6 +70,11 @@ async fn a_role_that_is_not_let_in_is_told_with_its_line_and_leaves_nothing() {
     let line = "`host replication highwater_r1 127.0.0.1/32 scram-sha-256`";
     refused(&output, 1, &[line, "nothing was left behind"]);
     stage.leaves_nothing().await;
+    let primary = stage.cluster.primary.superuser().await;
+    primary.batch_execute("CREATE ROLE highwater_r1 LOGIN").await.unwrap();
+    refused(&stage.run_create(&["--own-role"]), 1, &["has a role highwater_r1", "DROP ROLE highwater_r1"]);
+    primary.batch_execute("DROP ROLE highwater_r1").await.expect("it was left alone");
+    stage.leaves_nothing().await;
 }
 
 #[tokio::test]

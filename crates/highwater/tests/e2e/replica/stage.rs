@@ -84,7 +84,7 @@ impl Stage {
 
     /// The arguments of every `create` here, then more; later ones of the same name are in their place.
     pub(crate) fn creation(&self, more: &[&str]) -> Vec<String> {
-        let given = |name: &str| more.contains(&name);
+        let given = |name: &str| more.contains(&name) || name == "--unit-dir" && more.contains(&"--no-unit");
         let (units, nodes) = (self.units().display().to_string(), self.nodes_file().display().to_string());
         let defaults = [
             ("--primary", self.dsn()),
