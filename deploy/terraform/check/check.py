@@ -32,7 +32,7 @@ import schema
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
 MODULES = ["rds-replicas", "highwater"]
-TESTED = MODULES + ["examples/complete"]
+TESTED = MODULES + ["examples/replicas", "examples/complete"]
 VALIDATED = TESTED + ["smoke"]
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 OLDEST = (1, 11)
@@ -92,7 +92,7 @@ def check(cache, highwater):
             runs = {name: step(f"test {name}", lambda name=name: bench.test(name)) for name in TESTED}
             step("messages", bench.check_messages)
         check_table(runs["rds-replicas"])
-        configurations = rendered(runs["rds-replicas"]) + step("user data", lambda: bench.check_user_data(runs))
+        configurations = [text for name in TESTED for text in rendered(runs[name])] + step("user data", lambda: bench.check_user_data(runs))
         step("highwater.toml", lambda: bench.check_configurations(configurations, highwater))
         step("replay", lambda: bench.replay(runs["rds-replicas"]))
     except (Finding, schema.Unreadable) as finding:
