@@ -26,6 +26,7 @@ pub(super) fn of_node(node: &NodeRow) -> Map<String, Value> {
         ("wal_receiver", said.and_then(|said| said.receiver.as_ref()).map_or(Value::Null, receiver_of)),
         ("conflicts", said.and_then(|said| said.conflicts.as_ref()).map_or(Value::Null, conflicts_of)),
         ("connections", json!({ "used": connections.used, "max": connections.max })),
+        ("slots_total", json!(said.and_then(|said| Some(said.slots.as_ref()?.total)))),
         ("senders_total", json!(said.and_then(|said| Some(said.senders.as_ref()?.total)))),
     ];
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
