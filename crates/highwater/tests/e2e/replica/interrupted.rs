@@ -8,7 +8,7 @@ use std::process::Child;
 use super::stage::{PATIENCE, Stage, text};
 use crate::harness::process::{Signal, signal_pid};
 use crate::harness::router::connect;
-use crate::harness::{direct, wait_for};
+use crate::harness::{direct, full, wait_for};
 
 /// The beginnings of what `create` says as it begins each of its steps.
 const STEPS: [&str; 10] = [
@@ -47,6 +47,30 @@ async fn killed_at_any_step_and_run_again_it_ends_right() {
         connect(stage.port, "app").await.batch_execute("SELECT served_by()").await.unwrap();
         stage.remove();
         stage.leaves_nothing().await;
+    }
+}
+
+/// Not only where a step begins.
+#[tokio::test]
+async fn killed_at_any_moment_and_run_again_it_ends_right() {
+    if direct() || !full() {
+        return;
+    }
+    let stage = Stage::new().await;
+    stage.allow("host replication highwater_r1 127.0.0.1/32 scram-sha-256").await;
+    let mut survived = 0;
+    for millis in (20..2000).step_by(40) {
+        let after = format!("{}", f64::from(millis) / 1000.0);
+        let create = stage.creation(&["--own-role"]);
+        let killed = stage.by(&["timeout", "--foreground", "-s", "KILL", &after], &create).output();
+        survived += u32::from(killed.expect("timeout (coreutils) can be run").status.success());
+        stage.create(&["--own-role"]);
+        connect(stage.port, "app").await.batch_execute("SELECT served_by()").await.unwrap();
+        stage.remove();
+        stage.leaves_nothing().await;
+        if survived == 3 {
+            return;
+        }
     }
 }
 

@@ -120,22 +120,33 @@ impl Stage {
             eprintln!("left out: only root can mount");
             return None;
         }
-        let plain = self.command(&[]);
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &format!("{mounts} && exec \"$0\" replica \"$@\"")]);
-        command.arg(plain.get_program()).args(arguments);
-        for (name, value) in plain.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        let script = format!("{mounts} && exec \"$0\" \"$@\"");
+        let mut command = self.by(&["unshare", "--mount", "sh", "-c", &script], arguments);
         let output = command.output().expect("unshare (package util-linux) can be run");
         if text(&output).contains("unshare: ") || text(&output).contains("mount: ") {
             eprintln!("left out: nothing can be mounted here: {}", text(&output));
             return None;
         }
         Some(output)
+    }
+
+    /// `highwater replica` run by another program, whose words come first.
+    pub(crate) fn by(&self, words: &[&str], arguments: &[String]) -> Command {
+        let plain = self.command(&[]);
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .arg(plain.get_program())
+            .arg("replica")
+            .args(arguments)
+            .stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
     }
 
     /// Begins to create. Its lines come one by one.
