@@ -389,6 +389,8 @@ mod tests {
 
     use engine::freshness::Level;
 
+    use crate::world::Reads;
+
     use super::*;
     use crate::overview::example;
 
@@ -479,6 +481,8 @@ mod tests {
     fn a_replica_beyond_the_bound_does_not_count_as_serving() {
         let mut overview = example::overview();
         overview.reads.max_staleness = Duration::from_millis(249);
+        assert_eq!(read(&render(&overview))["highwater_cluster_replicas{cluster=\"main\"}"], 0.0);
+        overview.reads = Reads { level: Level::Strong, max_staleness: Duration::from_secs(10) };
         assert_eq!(read(&render(&overview))["highwater_cluster_replicas{cluster=\"main\"}"], 0.0);
         overview.reads.level = Level::Eventual;
         assert_eq!(read(&render(&overview))["highwater_cluster_replicas{cluster=\"main\"}"], 1.0);

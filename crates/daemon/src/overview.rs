@@ -350,7 +350,13 @@ impl NodeRow {
     /// Whether it is a replica that may be given a read of this kind at this moment.
     pub(crate) fn may_serve(&self, reads: Reads) -> bool {
         let fresh = || self.staleness.is_some_and(|staleness| staleness <= reads.max_staleness);
-        self.view.serves_reads() && (reads.level == Level::Eventual || fresh())
+        let enough = match reads.level {
+            Level::Eventual => true,
+            Level::Bounded | Level::Session | Level::Causal => fresh(),
+            // The primary answers these.
+            Level::Global | Level::Strong => false,
+        };
+        self.view.serves_reads() && enough
     }
 
     /// Whether WAL streams to it; `None` where that is hidden, and of a node that is no replica.
