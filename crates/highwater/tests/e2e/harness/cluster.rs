@@ -349,7 +349,7 @@ async fn try_connect_socket(socket: &Path, port: u16) -> Result<Client, tokio_po
 }
 
 /// A new directory that PostgreSQL's user may write. Clears away what runs that were killed have left.
-fn new_home() -> PathBuf {
+pub(crate) fn new_home() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let base = base();
     for entry in fs::read_dir(&base).into_iter().flatten().flatten() {

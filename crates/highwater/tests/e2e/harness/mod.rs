@@ -4,6 +4,7 @@
 //! test asks for what PostgreSQL does. Tests that need the router end early in that case.
 
 pub(crate) mod cluster;
+pub(crate) mod patroni;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod router;

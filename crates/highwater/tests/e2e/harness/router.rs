@@ -218,8 +218,13 @@ pub(crate) fn write_private(path: &Path, text: &str) {
 pub(crate) fn configuration(cluster: &Cluster, settings: &Settings, port: u16, http: u16) -> String {
     let nodes = [&cluster.primary].into_iter().chain(&cluster.replicas);
     let all: Vec<_> = nodes.map(|node| format!("\"127.0.0.1:{}\"", node.port)).collect();
-    let Settings { pool_mode, pool_size, wait, max_staleness, workers, nodes } = settings;
-    let nodes = nodes.clone().unwrap_or_else(|| format!("nodes = [{}]", all.join(", ")));
+    let nodes = settings.nodes.clone().unwrap_or_else(|| format!("nodes = [{}]", all.join(", ")));
+    configuration_of(&nodes, settings, port, http)
+}
+
+/// The same for nodes that are no cluster of the harness, as lines of `[[cluster]]`.
+pub(crate) fn configuration_of(nodes: &str, settings: &Settings, port: u16, http: u16) -> String {
+    let Settings { pool_mode, pool_size, wait, max_staleness, workers, nodes: _ } = settings;
     let mut text = String::new();
     write!(
         text,
