@@ -9,6 +9,7 @@ use load::stale::Stale;
 use serde::Serialize;
 
 use crate::bench::rounds::{Lane, Plan, Turn};
+use crate::output;
 
 /// Where the share of reads on replicas comes from.
 const ROUTES_SOURCE: &str = "SHOW highwater.last_route after every n-th read of a connection of the load";
@@ -234,8 +235,8 @@ impl TargetReport {
             }
             if queue.unserved > 0 {
                 warnings.push(format!(
-                    "{name}: {} arrivals still waited at the end of a round: it can't keep up with this rate",
-                    queue.unserved
+                    "{name}: {} still waited at the end of a round: it can't keep up with this rate",
+                    output::count(queue.unserved as usize, "arrival")
                 ));
             }
         }

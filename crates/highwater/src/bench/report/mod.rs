@@ -199,22 +199,4 @@ fn without_password(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_line_is_repeated_without_passwords() {
-        let words = [
-            "/usr/bin/highwater",
-            "bench",
-            "--dsn=a=postgres://u:hun/ter@2@h:1/d?x=y",
-            "--against",
-            "host=h password='hun ter2' user=u",
-            "postgres://u:hunter2@h",
-            "postgres://u@h/d?password=hunter2&a=b",
-        ];
-        let text = command(words.iter().map(|word| (*word).to_owned()));
-        assert!(!text.contains("hun") && !text.contains("ter2"), "{text}");
-        assert!(text.starts_with("highwater bench '--dsn=a=postgres://u@h:1/d?x=y' --against "), "{text}");
-    }
-}
+mod tests;
