@@ -43,21 +43,21 @@ impl Shares {
         let all = self.machine_cores;
         match &self.kind {
             Kind::Limited(groups, cores) if self.fits(servers) => format!(
-                "each of the {servers} PostgreSQL servers had {cores:.2} cores of its own ({}), as on a machine of its own: a \
+                "Each of the {servers} PostgreSQL servers had {cores:.2} cores of its own ({}), as on a machine of its own: a \
                  replica added capacity; router and load generator had the rest of {all} cores",
                 groups.how()
             ),
             Kind::Limited(groups, cores) => format!(
-                "{servers} PostgreSQL servers were limited to {cores:.2} cores each ({}), but this machine has only {all} cores \
+                "The {servers} PostgreSQL servers were limited to {cores:.2} cores each ({}), but this machine has only {all} cores \
                  for them, the router and the load generator: it CAN'T SHOW what a replica adds; see --server-cpu",
                 groups.how()
             ),
             Kind::Pinned => format!(
-                "each of the {servers} PostgreSQL servers had a core for itself (pinned; no control group could be made), out of \
+                "Each of the {servers} PostgreSQL servers had a core for itself (pinned; no control group could be made), out of \
                  {all}: a replica added capacity"
             ),
             Kind::None(why) => format!(
-                "the {servers} PostgreSQL servers, the router and the load generator shared the {all} cores of this machine without \
+                "The {servers} PostgreSQL servers, the router and the load generator shared the {all} cores of this machine without \
                  limits ({why}): this run CAN'T SHOW what a replica adds on a machine of its own"
             ),
         }

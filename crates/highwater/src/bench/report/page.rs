@@ -83,7 +83,7 @@ fn summary(targets: &[TargetReport]) -> String {
                 text::ms(latency.p99),
                 text::ms(latency.p999),
                 total.counts.errors.to_string(),
-                total.reads_on_replicas.map_or_else(unknown, text::percent),
+                total.reads_on_replicas.map_or_else(|| text::UNKNOWN.to_owned(), text::percent),
                 total.primary_cores.map_or_else(unknown, |cores| format!("{cores:.2}")),
             ]
         })
@@ -244,7 +244,7 @@ fn stale(targets: &[TargetReport]) -> String {
     let heading = ["target", "level", "missed own write", "missed another's write", "typical age", "oldest"];
     let table = if cells.is_empty() { String::new() } else { table(&heading, &cells) };
     let note = "A prober's connection raises a counter, and another reads it at once: bars show, for targets with replicas, how \
-                many of those reads missed the write; `own` counts reads that missed a write of their own connection, which no \
+                many of those reads missed the write; “own” counts reads that missed a write of their own connection, which no \
                 level from session up may. The age is how long before the read the missed write had been acknowledged.";
     section("Stale reads", note, &(plot + &table + &unknown))
 }
