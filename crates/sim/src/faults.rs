@@ -39,6 +39,10 @@ pub(crate) enum Fault {
     Follow(ServerId, ServerId),
     /// It is made anew as a replica of another.
     Rebuild(ServerId, ServerId),
+    /// The node at this place leaves the cluster.
+    Leave(usize),
+    /// The one at this place, which was not there at the start, joins it.
+    Join(usize),
     /// The log is written up to the very end of a page or segment of so many bytes.
     Fill(ServerId, u64),
 }
@@ -61,6 +65,8 @@ pub(crate) fn apply(run: &mut Run, fault: Fault) {
         Fault::Promote(server) => run.promote(server),
         Fault::Follow(server, upstream) => run.follow(server, upstream),
         Fault::Rebuild(server, upstream) => run.rebuild(server, upstream),
+        Fault::Leave(node) => run.leave(node),
+        Fault::Join(node) => run.join(node),
         Fault::Fill(server, unit) => {
             run.servers[server.0].fill(unit);
             run.flush_all(server);

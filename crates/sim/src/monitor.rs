@@ -37,7 +37,8 @@ struct Link {
 }
 
 impl Monitor {
-    pub(crate) fn new(nodes: Vec<(NodeId, Arc<str>)>) -> Self {
+    /// Of these nodes, and of so many places with those that join later.
+    pub(crate) fn new(nodes: Vec<(NodeId, Arc<str>)>, places: usize) -> Self {
         let ms = Duration::from_millis;
         let settings = ClusterSettings {
             probe_idle_interval: ms(50),
@@ -53,7 +54,7 @@ impl Monitor {
         };
         Monitor {
             view: View::unknown(nodes.clone()),
-            links: vec![Link::default(); nodes.len()],
+            links: vec![Link::default(); places],
             cluster: Cluster::new(settings, nodes),
             calm_replica_reads: 0,
         }
@@ -61,6 +62,20 @@ impl Monitor {
 }
 
 impl Run {
+    /// A node leaves the cluster: nobody asks it any more, and its pool ends.
+    pub(crate) fn leave(&mut self, node: usize) {
+        self.monitor.cluster.leave(node_id(node), self.agenda.now());
+        self.look_at_view();
+        self.retire(node);
+    }
+
+    /// A node joins the cluster.
+    pub(crate) fn join(&mut self, node: usize) {
+        self.monitor.cluster.join(node_id(node), Arc::from(format!("n{node}")));
+        self.look_at_view();
+        self.schedule_probe(node);
+    }
+
     /// A session's write was acknowledged.
     pub(crate) fn tell_monitor_of_write(&mut self) {
         self.monitor.cluster.on_write(self.agenda.now());

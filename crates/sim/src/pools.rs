@@ -86,6 +86,12 @@ impl Run {
         self.obey(node);
     }
 
+    /// The node is of the cluster no more.
+    pub(crate) fn retire(&mut self, node: usize) {
+        self.pools[node].pool.retire(self.agenda.now(), WORKER);
+        self.obey(node);
+    }
+
     pub(crate) fn on_connected(&mut self, node: usize, slot: SlotId, server: ServerId) {
         let now = self.agenda.now();
         let pool = &mut self.pools[node];

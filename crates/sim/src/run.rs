@@ -95,11 +95,11 @@ impl Run {
         servers.extend((1..plan.servers).map(|_| Server::replica(0, branch, BEGIN, ServerId(0))));
         let nodes = plan.addresses.len();
         let views = if sabotage == Sabotage::Nothing { Views::Judged } else { Views::Ignored };
-        let names = (0..nodes).map(|node| (node_id(node), Arc::from(format!("n{node}"))));
+        let names = (0..nodes - plan.strangers).map(|node| (node_id(node), Arc::from(format!("n{node}"))));
         let sessions: Vec<_> = (0..plan.sessions).map(|_| Session::new(&mut chance)).collect();
         Run {
             agenda: Agenda::new(),
-            monitor: Monitor::new(names.collect()),
+            monitor: Monitor::new(names.collect(), nodes),
             pools: (0..nodes).map(|_| NodePool::new(plan.pool_size)).collect(),
             reference: Reference::new(sessions.len(), views),
             balance: Balance::new(),

@@ -74,6 +74,12 @@ fn a_log_that_ends_with_its_page_keeps_no_reader_from_the_replicas() {
 }
 
 #[test]
+fn nodes_that_leave_and_come_back_elsewhere_never_show_too_little() {
+    let tally = holds(Scenario::Members);
+    assert!(decided(&tally, Reason::NoPrimary) > 0);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in Scenario::ALL {
         let run = || crate::run(scenario, 7, Sabotage::Nothing).tally;

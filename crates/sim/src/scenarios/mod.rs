@@ -5,6 +5,7 @@ mod endpoint;
 mod failover;
 mod freeze;
 mod lag;
+mod members;
 mod page_end;
 mod restart;
 mod split;
@@ -32,11 +33,13 @@ pub enum Scenario {
     Endpoint,
     /// The log ends at the end of a page.
     PageEnd,
+    /// Nodes leave the cluster and come back under other addresses.
+    Members,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 8] = [
+    pub const ALL: [Scenario; 9] = [
         Scenario::Calm,
         Scenario::Lag,
         Scenario::Restart,
@@ -45,6 +48,7 @@ impl Scenario {
         Scenario::Freeze,
         Scenario::Endpoint,
         Scenario::PageEnd,
+        Scenario::Members,
     ];
 
     /// Its name on the command line.
@@ -58,6 +62,7 @@ impl Scenario {
             Scenario::Freeze => "freeze",
             Scenario::Endpoint => "endpoint",
             Scenario::PageEnd => "page-end",
+            Scenario::Members => "members",
         }
     }
 
@@ -77,6 +82,7 @@ impl Scenario {
             Scenario::Freeze => freeze::plan(chance),
             Scenario::Endpoint => endpoint::plan(chance),
             Scenario::PageEnd => page_end::plan(chance),
+            Scenario::Members => members::plan(chance),
         }
     }
 }
@@ -87,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) servers: usize,
     /// Which servers answer at each node's address. Server 0 is the first primary.
     pub(crate) addresses: Vec<Vec<ServerId>>,
+    /// So many of them, the last ones, are no nodes at the start.
+    pub(crate) strangers: usize,
     pub(crate) sessions: usize,
     /// Longest pause of a session between two requests, in nanoseconds.
     pub(crate) think: u64,
@@ -115,6 +123,7 @@ impl Plan {
         Plan {
             servers: 3,
             addresses: vec![vec![ServerId(0)], vec![ServerId(1)], vec![ServerId(2)]],
+            strangers: 0,
             sessions: usize::try_from(chance.between(3, 7)).expect("a handful"),
             think: chance.pick(&[12 * MS, 25 * MS, 40 * MS]),
             write_percent: chance.pick(&[10, 25, 40]),
