@@ -40,6 +40,8 @@ fn help_and_version_are_there_for_everything() {
         &["check", "--help"],
         &["explain", "--help"],
         &["status", "--help"],
+        &["bench", "--help"],
+        &["bench", "local", "--help"],
     ] {
         let output = highwater(command);
         assert!(output.status.success(), "{command:?}: {}", text(&output));
