@@ -149,7 +149,8 @@ impl Crew {
             poll.registry()
                 .register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)
                 .map_err(|error| Error::Io("epoll_ctl", error))?;
-            let talk = Talk::new(Arc::clone(&script), terms.protocol, terms.route_every);
+            let mut talk = Talk::new(Arc::clone(&script), terms.protocol, terms.route_every);
+            talk.take_place(place as u32, terms.clients);
             members.push(Member { link: Link::Up(stream), talk, unsent: Vec::new() });
         }
         let (target, buffer) = (target.clone(), vec![0; READ_BYTES]);

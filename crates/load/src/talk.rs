@@ -98,6 +98,13 @@ impl Talk {
         self.random = random;
     }
 
+    /// This is connection `place` of so many. They ask in turn where a read ran: all beginning at the same count, they would
+    /// ask together, or in a short run not at all.
+    pub(crate) fn take_place(&mut self, place: u32, connections: u32) {
+        let share = u64::from(self.route_every) * u64::from(place) / u64::from(connections.max(1));
+        self.reads = u32::try_from(share).unwrap_or(0);
+    }
+
     /// Whether a transaction is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.task.is_some()

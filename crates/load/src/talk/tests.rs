@@ -169,6 +169,18 @@ fn every_second_read_is_looked_up_and_that_is_no_part_of_its_latency() {
 }
 
 #[test]
+fn of_many_connections_that_read_once_some_look_where_it_was() {
+    let asks = |place| {
+        let mut talk = Talk::new(script(vec![statement("SELECT 1", None)]), Protocol::Simple, 4);
+        talk.take_place(place, 8);
+        let mut rig = Rig { talk, outcome: Outcome::new(1), now: crate::clock::now(), out: Vec::new() };
+        rig.talk.begin(rig.now, &mut rig.out);
+        rig.answer(MS, &ready(TransactionStatus::Idle)) == Turn::Waiting
+    };
+    assert_eq!((0..8).filter(|place| asks(*place)).count(), 2);
+}
+
+#[test]
 fn a_server_that_knows_no_routes_is_asked_once_and_that_is_no_error() {
     let mut rig = rig(Protocol::Simple, 1, vec![statement("SELECT 1", None)]);
     rig.answer(MS, &ready(TransactionStatus::Idle));
