@@ -1,6 +1,8 @@
 //! What `highwater replica` takes on the command line.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
@@ -75,9 +77,9 @@ pub(crate) struct Source {
     #[arg(long)]
     pub(crate) own_role: bool,
 
-    /// Copy no faster than this, to spare the primary: bytes a second, with k or M (pg_basebackup --max-rate)
+    /// Copy no faster than this, to spare the primary: 32k to 1024M, kilobytes or megabytes a second
     #[arg(long, value_name = "RATE")]
-    pub(crate) max_rate: Option<String>,
+    pub(crate) max_rate: Option<MaxRate>,
 }
 
 /// What is done about systemd.
@@ -157,4 +159,59 @@ pub(crate) struct Remove {
 
     #[command(flatten)]
     pub(crate) registry: Registry,
+}
+
+/// How fast `pg_basebackup` may copy; what it would refuse is refused before anything is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MaxRate {
+    /// KiB a second.
+    pub(crate) kib: u32,
+}
+
+impl FromStr for MaxRate {
+    type Err = &'static str;
+
+    /// As `pg_basebackup` reads it: a bare number is in kilobytes.
+    fn from_str(text: &str) -> Result<MaxRate, &'static str> {
+        let (digits, unit) = match text.strip_suffix('M') {
+            Some(digits) => (digits, 1024),
+            None => (text.strip_suffix('k').unwrap_or(text), 1),
+        };
+        let kib = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(unit));
+        match kib.filter(|kib| (32..=1024 * 1024).contains(kib)) {
+            Some(kib) => Ok(MaxRate { kib }),
+            None => Err("give a whole number with k or M, from 32k to 1024M"),
+        }
+    }
+}
+
+impl fmt::Display for MaxRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kib.is_multiple_of(1024) {
+            write!(f, "{} MB", self.kib / 1024)
+        } else {
+            write!(f, "{} kB", self.kib)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_as_pg_basebackup_reads_it_and_what_that_would_refuse_is_no_rate() {
+        for (text, kib, shown) in [
+            ("50M", 50 * 1024, "50 MB"),
+            ("1024M", 1024 * 1024, "1024 MB"),
+            ("32k", 32, "32 kB"),
+            ("500", 500, "500 kB"),
+        ] {
+            let rate: MaxRate = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((rate.kib, rate.to_string().as_str()), (kib, shown), "{text}");
+        }
+        for text in ["", "lots", "5", "31k", "1025M", "1.5M", "-50M", "50 M", "50m", "50MB", "4294967295M"] {
+            assert!(text.parse::<MaxRate>().is_err(), "{text}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::home::Home;
+use crate::args::replica::MaxRate;
 use crate::output;
 use crate::setup::process::Process;
 use crate::setup::tools::{Tools, failure_in, tail};
@@ -27,8 +28,7 @@ pub(crate) struct Copy<'a> {
     /// How the primary is reached.
     pub(crate) conninfo: &'a str,
     pub(crate) slot: &'a str,
-    /// Bytes a second at most, in `pg_basebackup`'s words.
-    pub(crate) max_rate: Option<&'a str>,
+    pub(crate) max_rate: Option<MaxRate>,
     /// Tablespaces outside of the primary's data directory: each gets a directory of its own in ours.
     pub(crate) tablespaces: &'a [String],
 }
@@ -48,7 +48,7 @@ pub(crate) async fn copy(what: &Copy<'_>, home: &Home, tools: &Tools) -> anyhow:
     // Not synced here: the server syncs everything before it replays (`SyncDataDirectory` in PostgreSQL's fd.c).
     command.args(["-X", "stream", "-c", "fast", "--progress", "--no-password", "--no-sync"]);
     if let Some(rate) = what.max_rate {
-        command.args(["--max-rate", rate]);
+        command.arg("--max-rate").arg(format!("{}k", rate.kib));
     }
     for (number, place) in (1..).zip(what.tablespaces) {
         let place_here = home.tablespaces().join(number.to_string());
@@ -67,12 +67,13 @@ pub(crate) async fn copy(what: &Copy<'_>, home: &Home, tools: &Tools) -> anyhow:
         tokio::time::sleep(LOOK_EVERY).await;
     };
     bar.end();
-    if status.success() {
-        let _ = fs::remove_file(&log);
-        return Ok(());
-    }
     let said: String =
         tail(&log).lines().filter(|line| done(line).is_none()).flat_map(|line| [line, "\n"]).collect();
+    // A copy that failed is undone, and its log with it: nobody is sent there.
+    let _ = fs::remove_file(&log);
+    if status.success() {
+        return Ok(());
+    }
     let reason = failure_in(&said).unwrap_or_else(|| status.to_string());
     Err(tools.explain("pg_basebackup", &reason, &log))
 }

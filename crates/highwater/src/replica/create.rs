@@ -331,7 +331,7 @@ impl Job<'_> {
             tablespaces: self.facts.tablespaces.len(),
             served: self.record.outside.unit.as_deref().is_some_and(unit::is_served),
             has_slot: self.record.copied,
-            max_rate: self.asked.source.max_rate.as_deref(),
+            max_rate: self.asked.source.max_rate,
         })
     }
 
@@ -422,7 +422,7 @@ impl Job<'_> {
         let what = Copy {
             conninfo,
             slot: &self.record.slot,
-            max_rate: self.asked.source.max_rate.as_deref(),
+            max_rate: self.asked.source.max_rate,
             tablespaces: &self.facts.tablespaces,
         };
         backup::copy(&what, &self.home, &tools).await?;

@@ -1,6 +1,7 @@
 //! What `create` will do, in words, before it does anything. Pure.
 
 use super::home::Record;
+use crate::args::replica::MaxRate;
 
 /// What the plan is made from, beside the record.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct Outline<'a> {
     /// Whether the slot is there already.
     pub(crate) has_slot: bool,
     /// Lines that say what pg_basebackup is told beyond the usual.
-    pub(crate) max_rate: Option<&'a str>,
+    pub(crate) max_rate: Option<MaxRate>,
 }
 
 /// One line for each thing that will be done, numbered.

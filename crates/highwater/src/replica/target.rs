@@ -159,6 +159,11 @@ impl Target {
                 "the primary at {address} refuses the password of user {user}: give the right one in the DSN, in \
                  PGPASSWORD or in ~/.pgpass"
             ),
+            Some("28000") if why.starts_with("Peer authentication failed") => format!(
+                "the primary at {address} lets user {user} in by its socket only from the account of that name ({why}): go by \
+                 TCP and with a password, --primary postgresql://{user}:PASSWORD@127.0.0.1:{}/{}",
+                self.port, self.database
+            ),
             Some("28000") => format!(
                 "the primary at {address} does not let user {user} in ({why}): let its pg_hba.conf allow database \
                  {}, then SELECT pg_reload_conf() there",
