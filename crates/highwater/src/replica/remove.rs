@@ -1,7 +1,7 @@
 //! `replica remove`, and undoing a `create` that failed: in the end nothing is left, here or on the primary.
 //!
 //! Before anything is touched, it is made sure that the slot and the role can be dropped; the record goes last, so that an
-//! interrupted removal is finished by the next one.
+//! interrupted removal is finished by the next one. A slot is dropped only on the system that the replica was made from.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio_postgres::Client;
 
 use super::backup;
-use super::home::{self, Home, Record, Registry, State};
+use super::home::{self, Home, Record, Registry, State, Upstream};
 use super::nodes;
 use super::replication::Replication;
 use super::role;
@@ -55,7 +55,7 @@ pub(crate) async fn remove(asked: &Remove) -> anyhow::Result<()> {
         )));
     }
     let progress = Progress::begin();
-    let reach = reach(asked, &record, &home).await?;
+    let reach = proved(reach(asked, &record, &home).await?, &record).await;
     sure(&reach, &record, asked)?;
     record.state = State::Removing;
     home.write(&record)?;
@@ -101,6 +101,41 @@ async fn reach(asked: &Remove, record: &Record, home: &Home) -> anyhow::Result<R
     })
 }
 
+/// Not at all, where it is not the primary that has the slot: what another server has under that name is somebody else's.
+async fn proved(mut reach: Reach, record: &Record) -> Reach {
+    let said = match &mut reach {
+        Reach::Admin(client) => asked_by_statement(client).await,
+        Reach::Replicator(replication) => asked_by_command(replication).await,
+        Reach::None(_) => return reach,
+    };
+    let Record { name, system: wanted, .. } = record;
+    let mistake = match said {
+        Ok((system, _)) if !wanted.is_empty() && system != *wanted => {
+            format!(
+                "{name} was made from the system {wanted}, and the server that answered is the system {system}"
+            )
+        }
+        Ok((_, true)) => "the server that answered is itself a replica, and not the primary".to_owned(),
+        Ok((_, false)) => return reach,
+        Err(error) => format!("the server that answered does not say which one it is ({error:#})"),
+    };
+    Reach::None(failure::usage(mistake))
+}
+
+/// The system identifier, and whether it is a replica.
+async fn asked_by_statement(client: &Client) -> anyhow::Result<(String, bool)> {
+    let text = "SELECT system_identifier::text, pg_is_in_recovery() FROM pg_control_system()";
+    let row = client.query_one(text, &[]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// The same of a replication connection.
+async fn asked_by_command(replication: &mut Replication) -> anyhow::Result<(String, bool)> {
+    let identity = replication.identify().await.map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    let replica = replication.is_replica().await.map_err(|refused| anyhow::anyhow!("{refused}"))?;
+    Ok((identity.system, replica))
+}
+
 /// Refuses when something would stay on the primary.
 fn sure(reach: &Reach, record: &Record, asked: &Remove) -> anyhow::Result<()> {
     let Record { name, slot, outside, .. } = record;
@@ -115,7 +150,11 @@ fn sure(reach: &Reach, record: &Record, asked: &Remove) -> anyhow::Result<()> {
             if let Some(role) = role {
                 left.push_str(&format!("; DROP ROLE {role}"));
             }
-            (failure::unreachable(format!("{error:#}")), left)
+            let why = match failure::status_of(error) {
+                failure::Status::Usage => failure::usage(format!("{error:#}")),
+                _ => failure::unreachable(format!("{error:#}")),
+            };
+            (why, left)
         }
     };
     let said = format!("{error:#}").trim_end_matches('?').to_owned();
@@ -144,7 +183,13 @@ async fn on_the_primary(reach: Reach, record: &Record, progress: &Progress) -> a
     match reach {
         Reach::Admin(client) => {
             progress.step(&format!("dropping the slot {slot} on the primary"));
-            drop_slot(slot, &client).await?;
+            if !drop_slot(slot, &client).await? {
+                let Upstream { host, port, .. } = &record.primary;
+                output::note(format!(
+                    "note: it has no slot {slot}; if another server at {host}:{port} still has, run there: SELECT \
+                     pg_drop_replication_slot('{slot}')"
+                ));
+            }
             if let Some(role) = &record.outside.role {
                 progress.step(&format!("dropping the role {role} on the primary"));
                 role::drop(role, &client).await?;
@@ -160,8 +205,8 @@ async fn on_the_primary(reach: Reach, record: &Record, progress: &Progress) -> a
     }
 }
 
-/// Drops a slot that may be in use for a moment yet.
-async fn drop_slot(slot: &str, client: &Client) -> anyhow::Result<()> {
+/// Drops a slot that may be in use for a moment yet. Whether there was one.
+async fn drop_slot(slot: &str, client: &Client) -> anyhow::Result<bool> {
     const IN_USE: &str = "55006";
     const POLL: Duration = Duration::from_millis(100);
     let text =
@@ -169,7 +214,7 @@ async fn drop_slot(slot: &str, client: &Client) -> anyhow::Result<()> {
     let mut waited = Duration::ZERO;
     loop {
         match client.query(text, &[&slot]).await {
-            Ok(_) => return Ok(()),
+            Ok(rows) => return Ok(!rows.is_empty()),
             Err(error)
                 if error.code().is_some_and(|code| code.code() == IN_USE) && waited < SLOT_WAIT_MAX => {}
             Err(error) => {

@@ -99,6 +99,16 @@ impl Replication {
         }
     }
 
+    /// Whether the server is itself a replica.
+    pub(crate) async fn is_replica(&mut self) -> Result<bool, Refused> {
+        let rows = self.command("SHOW in_hot_standby").await?;
+        match rows.into_iter().next().unwrap_or_default().into_iter().next().flatten().as_deref() {
+            Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            _ => Err(Refused::Broken("it did not say whether it is a replica".to_owned())),
+        }
+    }
+
     /// Makes a physical slot that keeps WAL from this moment on.
     pub(crate) async fn create_slot(&mut self, slot: &str) -> Result<(), Refused> {
         self.command(&format!("CREATE_REPLICATION_SLOT {slot} PHYSICAL RESERVE_WAL")).await.map(|_| ())

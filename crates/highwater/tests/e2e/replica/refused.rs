@@ -131,6 +131,47 @@ async fn a_replica_of_a_replica_is_refused() {
 }
 
 #[tokio::test]
+async fn a_removal_touches_nothing_where_another_server_than_its_primary_answers() {
+    if direct() {
+        return;
+    }
+    let stage = Stage::new().await;
+    stage.create(&[]);
+    let primary = stage.cluster.primary.superuser().await;
+    let slots = async || -> i64 {
+        let text = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'highwater_r1'";
+        primary.query_one(text, &[]).await.unwrap().get(0)
+    };
+    // A replica has no slot to drop: that would count as done, and the slot would keep WAL on the primary for ever.
+    let itself = format!("postgresql://postgres@127.0.0.1:{}/app", stage.port);
+    let words = ["is itself a replica", "nothing was removed"];
+    refused(&stage.run(&["remove", "r1", "--primary", &itself]), 2, &words);
+    // A slot of this name on another system is somebody else's.
+    let record = stage.home().join("highwater-replica.json");
+    let right = fs::read_to_string(&record).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&right).unwrap();
+    let system = said["system"].as_str().expect("the record has the system identifier");
+    fs::write(&record, right.replace(system, "7000000000000000001")).unwrap();
+    let words = ["r1 was made from the system 7000000000000000001", "nothing was removed"];
+    refused(&stage.run(&["remove", "r1"]), 2, &words);
+    refused(&stage.run(&["remove", "r1", "--primary", &stage.dsn()]), 2, &words);
+    assert_eq!((slots().await, stage.postmaster().is_some()), (1, true));
+    let forced = stage.run(&["remove", "r1", "--primary", &stage.dsn(), "--force"]);
+    refused(&forced, 0, &["pg_drop_replication_slot('highwater_r1')", "replica r1 is removed"]);
+    assert_eq!(slots().await, 1, "what is another system's stays");
+}
+
+#[tokio::test]
+async fn a_rate_that_pg_basebackup_would_refuse_is_told_before_anything_is_made() {
+    if direct() {
+        return;
+    }
+    let stage = Stage::new().await;
+    refused(&stage.run_create(&["--max-rate", "lots"]), 2, &["--max-rate", "32k to 1024M"]);
+    stage.leaves_nothing().await;
+}
+
+#[tokio::test]
 async fn what_is_in_the_way_here_is_told_and_not_touched() {
     if direct() {
         return;
