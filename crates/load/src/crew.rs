@@ -246,17 +246,9 @@ impl Crew {
         if run.over {
             return Ok(());
         }
-        if let Some(queue) = &mut run.queue {
-            queue.on_time(at - run.start);
-        }
+        run.on_time(at);
         while !run.idle.is_empty() {
-            let due = match &mut run.queue {
-                None => at,
-                Some(queue) => match queue.take() {
-                    Some(due) => run.start + due,
-                    None => break,
-                },
-            };
+            let Some(due) = run.next_due(at) else { break };
             let place = run.idle.pop_front().expect("it was just seen not to be empty");
             self.ask(place, due, run);
         }
@@ -349,8 +341,26 @@ impl Crew {
 }
 
 impl Run {
+    /// It is this late: who has arrived meanwhile waits.
+    fn on_time(&mut self, at: Instant) {
+        if let Some(queue) = &mut self.queue {
+            queue.on_time(at - self.start);
+        }
+    }
+
+    /// From when the latency of the next transaction counts, if there is one to begin: in an open loop from its arrival,
+    /// however late it is begun.
+    fn next_due(&mut self, at: Instant) -> Option<Instant> {
+        match &mut self.queue {
+            None => Some(at),
+            Some(queue) => queue.take().map(|due| self.start + due),
+        }
+    }
+
     /// The time is over: nothing is begun any more, and who still waits has waited in vain.
     fn close(&mut self, at: Instant) {
+        // Those count too who came since the last look.
+        self.on_time(at);
         self.over = true;
         self.end = at;
         if let Some(queue) = &mut self.queue {
@@ -402,5 +412,48 @@ impl Member {
                 Err(error) => return Err(Error::Io("read", error)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A second of a hundred arrivals, of whom ten may wait.
+    fn open_loop() -> Run {
+        let queue = Queue::new(Arrivals::Uniform, 100.0, ms(1000), 10, Random::new(1, 0));
+        let start = now();
+        let outcome = Outcome::new(1);
+        Run { start, end: start + ms(1000), over: false, queue: Some(queue), idle: VecDeque::new(), outcome }
+    }
+
+    #[test]
+    fn a_late_transaction_of_an_open_loop_counts_from_its_arrival_and_one_of_a_closed_loop_from_its_beginning()
+     {
+        let mut run = open_loop();
+        let late = run.start + ms(55);
+        run.on_time(late);
+        let start = run.start;
+        let due: Vec<_> = std::iter::from_fn(|| run.next_due(late)).map(|due| due - start).collect();
+        assert_eq!(due, [0, 10, 20, 30, 40, 50].map(ms));
+        run.queue = None;
+        assert_eq!(run.next_due(late), Some(late));
+    }
+
+    #[test]
+    fn who_is_not_served_until_the_end_has_waited_for_so_long() {
+        let mut run = open_loop();
+        let (start, at) = (run.start, run.start + ms(25));
+        run.on_time(at);
+        assert_eq!(run.next_due(at), Some(start));
+        // Two more arrive before the end is noticed.
+        run.close(start + ms(45));
+        let seen = run.queue.map(|queue| queue.seen).expect("it is an open loop");
+        assert_eq!((seen.arrived, seen.unserved, run.outcome.latency.count()), (5, 4, 4));
+        assert!(run.outcome.latency.quantile(0.99) >= ms(30), "{:?}", run.outcome.latency.max());
     }
 }

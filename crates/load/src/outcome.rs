@@ -314,5 +314,10 @@ mod tests {
         assert_eq!(all.series.iter().map(|step| step.at).collect::<Vec<_>>(), [ms(0), SECOND]);
         assert_eq!(all.faults.examples.get("22012").map(String::as_str), Some("division by zero"));
         assert_eq!((all.routes.deflected(), Routes::default().deflected()), (Some(1.0), None));
+        for node in ["primary", "primary", "primary", "replica-1", "replica-2", "primary"] {
+            let role = node.split('-').next().unwrap_or_default();
+            all.routes.sample(node.to_owned(), role.to_owned(), "balance".to_owned());
+        }
+        assert_eq!(all.routes.deflected(), Some(0.5), "4 of 8 ran on replicas");
     }
 }
