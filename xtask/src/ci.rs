@@ -2,10 +2,11 @@
 //!
 //! The tests run last and in one go, so that the test runner's closing line counts all of them.
 
-use std::io;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use crate::book;
 use crate::deploy::{self, Answer};
@@ -20,8 +21,11 @@ pub(crate) enum Extent {
 }
 
 /// What became of a step.
+#[derive(PartialEq, Eq, Debug)]
 enum Outcome {
     Passed,
+    /// What was judged is well; the text says what was not.
+    PassedWithout(String),
     Failed,
     /// Nothing was judged; the text says why: the tool is not installed, or what it compares with was made elsewhere.
     Skipped(String),
@@ -53,17 +57,41 @@ pub(crate) fn run(root: &Path, extent: Extent) -> io::Result<bool> {
         step("systemd", || deploy::systemd(root).map(outcome))?,
         step("doc tests", || cargo(root, &["test", "--workspace", "--doc", "--quiet"], &[]))?,
     ];
-    steps.push(step("tests", || tests(root, extent))?);
+    steps.push(step("tests", || every_test(root, extent))?);
     print_summary(&steps);
     Ok(!steps.iter().any(|step| matches!(step.outcome, Outcome::Failed)))
 }
 
-fn tests(root: &Path, extent: Extent) -> io::Result<Outcome> {
-    let environment: &[_] = if extent == Extent::Full { &[("HIGHWATER_TEST_FULL", "1")] } else { &[] };
-    if has_subcommand(root, "nextest")? {
-        cargo(root, &["nextest", "run", "--workspace", "--no-fail-fast"], environment)
-    } else {
-        cargo(root, &["test", "--workspace", "--all-targets", "--no-fail-fast"], environment)
+fn every_test(root: &Path, extent: Extent) -> io::Result<Outcome> {
+    let file = deploy::target(root).join("tests-left-out.txt");
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let path = file.to_string_lossy();
+    let mut environment = vec![("HIGHWATER_TEST_LEFT_OUT", &*path)];
+    if extent == Extent::Full {
+        environment.push(("HIGHWATER_TEST_FULL", "1"));
+    }
+    let runner: &[&str] =
+        if has_subcommand(root, "nextest")? { &["nextest", "run"] } else { &["test", "--all-targets"] };
+    let arguments = [runner, &["--workspace", "--no-fail-fast"]].concat();
+    let outcome = cargo(root, &arguments, &environment)?;
+    Ok(with_left_out(outcome, &fs::read_to_string(&file).unwrap_or_default()))
+}
+
+/// What tests did not judge for want of something, a line each time, is said once, behind their own output and in the summary.
+fn with_left_out(outcome: Outcome, lines: &str) -> Outcome {
+    let distinct: BTreeSet<&str> = lines.lines().collect();
+    for line in &distinct {
+        println!("left out: {line}");
+    }
+    let subjects: BTreeSet<&str> = distinct.iter().filter_map(|line| line.split(':').next()).collect();
+    match outcome {
+        Outcome::Passed if !subjects.is_empty() => {
+            Outcome::PassedWithout(subjects.into_iter().collect::<Vec<_>>().join("; "))
+        }
+        other => other,
     }
 }
 
@@ -143,10 +171,25 @@ fn print_summary(steps: &[Step]) {
         let word = match outcome {
             Outcome::Passed => "ok",
             Outcome::Failed => "FAILED",
+            Outcome::PassedWithout(what) => &format!("ok, without {what}"),
             Outcome::Skipped(what) => what,
         };
         println!("{name:<14}{:>8.1} s  {word}", took.as_secs_f64());
     }
     let total: Duration = steps.iter().map(|step| step.took).sum();
     println!("{:<14}{:>8.1} s", "total", total.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tests_left_out_is_in_the_summary_once_and_saves_no_failure() {
+        let lines = "Patroni: etcd is not installed\nPrometheus: it is not installed\nPatroni: etcd is not installed\n";
+        let outcome = with_left_out(Outcome::Passed, lines);
+        assert_eq!(outcome, Outcome::PassedWithout("Patroni; Prometheus".to_owned()));
+        assert_eq!(with_left_out(Outcome::Failed, lines), Outcome::Failed);
+        assert_eq!(with_left_out(Outcome::Passed, ""), Outcome::Passed);
+    }
 }

@@ -2,10 +2,10 @@
 //! script what is checked; what the script could not do for want of a tool or of the network is said, and is not a failure.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::deploy::Answer;
+use crate::deploy::{self, Answer};
 
 /// What the check exits with when terraform is not there.
 const NOT_INSTALLED: i32 = 3;
@@ -29,8 +29,7 @@ pub(crate) fn check(root: &Path) -> io::Result<Answer> {
     if !built.success() {
         return Ok(Answer::Bad);
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let target = root.join(target);
+    let target = deploy::target(root);
     let status = Command::new("python3")
         .current_dir(root)
         .arg("deploy/terraform/check/check.py")

@@ -19,7 +19,7 @@ pub(crate) use kubernetes::check as kubernetes;
 use metrics::Metrics;
 use rules::Rule;
 pub(crate) use systemd::check as systemd;
-pub(crate) use tool::{Answer, run as run_tool};
+pub(crate) use tool::{Answer, run as run_tool, target};
 
 /// Where the dashboard lies.
 const DASHBOARD: &str = "deploy/grafana/highwater.json";

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::harness::process::{Process, Signal, run};
 use crate::harness::router::{binary, configuration, http_get, write_private};
-use crate::harness::{Cluster, Settings, direct, free_port, shared, wait_for};
+use crate::harness::{Cluster, Settings, direct, free_port, left_out, shared, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -80,7 +80,7 @@ async fn a_router_whose_worker_is_stuck_lets_the_watchdog_bite() {
     })
     .await;
     let Some(_stopped) = worker.and_then(StoppedThread::stop) else {
-        eprintln!("SKIPPED: this machine lets nobody stop a single thread (ptrace): nothing was judged");
+        left_out("the watchdog of a stuck router: this machine lets nobody stop a single thread (ptrace)");
         return;
     };
     wait_for("/livez to say that a worker is stuck", PATIENCE, async || {
@@ -135,13 +135,18 @@ impl Drop for StoppedThread {
 async fn the_probes_of_the_manifests_are_answered_and_their_ports_are_those_listened_on() {
     let fixture = shared().await;
     let Some(router) = fixture.router() else { return };
-    for name in ["base/deployment.yaml", "examples/sidecar.yaml"] {
+    // To be alive is asked of a running router, never to be ready: that its nodes are gone is no reason to start it anew.
+    for (name, probe, path) in [
+        ("base/deployment.yaml", "livenessProbe:", "/livez"),
+        ("base/deployment.yaml", "startupProbe:", "/livez"),
+        ("base/deployment.yaml", "readinessProbe:", "/readyz"),
+        ("examples/sidecar.yaml", "livenessProbe:", "/livez"),
+        ("examples/sidecar.yaml", "startupProbe:", "/readyz"),
+    ] {
         let manifest = read(name);
-        let paths: Vec<&str> = values(&manifest, "path:").collect();
-        assert!(paths.contains(&"/livez") && paths.contains(&"/readyz"), "{name}: {paths:?}");
-        for path in paths {
-            assert_eq!(router.get(path).unwrap().0, 200, "{name}: {path}");
-        }
+        let asked = manifest.split(probe).skip(1).filter_map(|behind| values(behind, "path:").next());
+        assert_eq!(asked.collect::<Vec<_>>(), [path], "{name}: {probe}");
+        assert_eq!(router.get(path).unwrap().0, 200, "{path}");
     }
     let settings = read("base/highwater.toml");
     let listened: Vec<String> = ["listen = \"0.0.0.0:", "http = \"0.0.0.0:"]
@@ -181,7 +186,8 @@ fn the_files_of_the_manifests_are_ones_that_the_router_takes() {
     let inner = sidecar.split("highwater.toml: |\n").nth(1).unwrap().split("---").next().unwrap();
     let inner: String = inner.lines().map(|line| line.trim_start().to_owned() + "\n").collect();
     let secret = read("examples/secret.yaml");
-    let home = tempdir("manifests");
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
     for (name, key) in [("userlist.txt", "userlist.txt: |\n"), ("monitor.secret", "monitor.secret: |\n")] {
         let value = secret.split(key).nth(1).unwrap().lines().next().unwrap().trim();
         write_private(&home.join(name), &format!("{value}\n"));
@@ -192,7 +198,6 @@ fn the_files_of_the_manifests_are_ones_that_the_router_takes() {
         let said = run(Command::new(binary()).arg("check").arg("-c").arg(&file));
         assert!(!said.contains("warning"), "{name}: {said}");
     }
-    fs::remove_dir_all(home).unwrap();
 }
 
 /// What systemd hears next, whatever it is.
@@ -224,12 +229,6 @@ fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
 fn read(name: &str) -> String {
     let path = root().join("deploy/kubernetes").join(name);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn tempdir(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("highwater-e2e-{name}-{}", std::process::id()));
-    fs::create_dir_all(&path).unwrap();
-    path
 }
 
 fn root() -> PathBuf {

@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::harness::process::run;
 use crate::harness::template::APP_PASSWORD;
-use crate::harness::{Fixture, shared, wait_for};
+use crate::harness::{Fixture, left_out, shared, wait_for};
 
 #[tokio::test]
 async fn psycopg() {
@@ -45,7 +45,7 @@ async fn active_record() {
     if ruby.status().is_ok_and(|status| status.success()) {
         recipe(Path::new("ruby"), "ruby/with_active_record.rb").await;
     } else {
-        eprintln!("left out: Active Record is not installed (apt-get install ruby-activerecord ruby-pg)");
+        left_out("Active Record: it is not installed (apt-get install ruby-activerecord ruby-pg)");
     }
 }
 

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::harness::process::{Process, Signal};
 use crate::harness::raw::{Raw, sqlstates};
 use crate::harness::template::APP_PASSWORD;
-use crate::harness::{Fixture, Router, Settings, direct, free_port, shared, wait_for};
+use crate::harness::{Fixture, Router, Settings, direct, free_port, left_out, shared, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -295,7 +295,7 @@ fn installed(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("SKIPPED: {program} is not installed (apt-get install prometheus): nothing was judged");
+        left_out(&format!("Prometheus: {program} is not installed (apt-get install prometheus)"));
     }
     found
 }

@@ -9,7 +9,7 @@ mod stage;
 use stage::{PATIENCE, Stage, Under, text};
 
 use crate::harness::router::connect;
-use crate::harness::{direct, full, wait_for};
+use crate::harness::{direct, full, left_out, wait_for};
 
 #[tokio::test]
 async fn a_replica_is_made_under_load_streams_and_proves_its_lag() {
@@ -217,7 +217,7 @@ async fn a_replica_runs_the_major_version_of_its_primary() {
         let bin = installation.bin.to_str().unwrap();
         let output = stage.run_create(&["--pg-bin", bin]);
         if text(&output).contains("there is no pg_basebackup") {
-            eprintln!("left out: no pg_basebackup for PostgreSQL {} is installed", installation.major);
+            left_out(&format!("replicas of PostgreSQL {}: it has no pg_basebackup", installation.major));
             assert_eq!(output.status.code(), Some(3));
             continue;
         }

@@ -11,6 +11,7 @@ pub(crate) mod router;
 pub(crate) mod stub;
 pub(crate) mod template;
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -91,6 +92,17 @@ pub(crate) fn direct() -> bool {
 /// The long forms of the tests were asked for.
 pub(crate) fn full() -> bool {
     std::env::var_os("HIGHWATER_TEST_FULL").is_some_and(|value| value == "1")
+}
+
+/// Says what is not judged here, and why. What a test prints is shown only when it fails: so the line is also added to the
+/// file that `HIGHWATER_TEST_LEFT_OUT` names, which `cargo xtask ci` shows.
+pub(crate) fn left_out(what: &str) {
+    eprintln!("left out: {what}");
+    if let Some(path) = std::env::var_os("HIGHWATER_TEST_LEFT_OUT") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let mut file = file.expect("the file of what is left out can be written");
+        file.write_all(format!("{what}\n").as_bytes()).expect("the file of what is left out can be written");
+    }
 }
 
 /// Held by tests that need most of the machine, so that only one of them runs at a time.

@@ -17,7 +17,7 @@ use super::cluster::{new_home, open};
 use super::process::{POSTGRES_USER, Process, Signal, signal_pid};
 use super::router::http_get;
 use super::template::{APP_PASSWORD, Installation, MONITOR_PASSWORD};
-use super::{free_port, wait_for};
+use super::{free_port, left_out, wait_for};
 
 /// How long three members may take to be there on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -27,7 +27,7 @@ fn installed(program: &str, package: &str) -> Option<PathBuf> {
     let places = ["/usr/bin", "/usr/local/bin"].map(|place| Path::new(place).join(program));
     let found = places.into_iter().find(|path| path.exists());
     if found.is_none() {
-        eprintln!("LEFT OUT: {program} is not installed (apt-get install {package})");
+        left_out(&format!("Patroni: {program} is not installed (apt-get install {package})"));
     }
     found
 }

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::stage::{Stage, text};
-use crate::harness::direct;
 use crate::harness::router::connect;
+use crate::harness::{direct, left_out};
 
 const SYSTEMCTL: &str = r#"#!/bin/sh
 echo "$*" >> "$(dirname "$0")/told"
@@ -101,7 +101,7 @@ async fn systemd_understands_every_line_of_the_unit() {
     stage.create(&[]);
     let unit = stage.units().join("highwater-replica-r1.service");
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&unit).output() else {
-        eprintln!("left out: systemd-analyze is not installed");
+        left_out("a replica's unit: systemd-analyze is not installed");
         return;
     };
     let said = text(&output);

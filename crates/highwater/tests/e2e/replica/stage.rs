@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::harness::process::{Signal, is_root, signal_pid};
 use crate::harness::router::binary;
 use crate::harness::template::{Installation, own};
-use crate::harness::{Cluster, free_port, wait_for};
+use crate::harness::{Cluster, free_port, left_out, wait_for};
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,14 +117,17 @@ impl Stage {
     /// that says so, where that cannot be done.
     pub(crate) fn run_with_mounts(&self, mounts: &str, arguments: &[String]) -> Option<Output> {
         if !is_root() {
-            eprintln!("left out: only root can mount");
+            left_out("replicas where systemd runs or the disk is full: only root can mount");
             return None;
         }
         let script = format!("{mounts} && exec \"$0\" \"$@\"");
         let mut command = self.by(&["unshare", "--mount", "sh", "-c", &script], arguments);
         let output = command.output().expect("unshare (package util-linux) can be run");
         if text(&output).contains("unshare: ") || text(&output).contains("mount: ") {
-            eprintln!("left out: nothing can be mounted here: {}", text(&output));
+            left_out(&format!(
+                "replicas where systemd runs or the disk is full: nothing can be mounted here: {}",
+                text(&output).trim()
+            ));
             return None;
         }
         Some(output)
