@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use crate::harness::raw::{Raw, column, sqlstates, values};
 use crate::harness::router::{binary, write_private};
-use crate::harness::template::base;
 use crate::harness::{shared, wait_for};
 
 #[test]
 fn every_whole_configuration_in_the_book_is_free_of_mistakes() {
-    let home = base().join(format!("highwater-book-{}", std::process::id()));
-    fs::create_dir_all(&home).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
     write_private(&home.join("userlist.txt"), "\"app\" \"secret\"\n\"pooladmin\" \"secret\"\n");
     write_private(&home.join("monitor.secret"), "secret\n");
     let found = blocks("toml,check");
@@ -30,7 +29,6 @@ fn every_whole_configuration_in_the_book_is_free_of_mistakes() {
             String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
         assert!(said.status.success(), "{place}: {mistakes}");
     }
-    fs::remove_dir_all(home).ok();
 }
 
 #[tokio::test]
