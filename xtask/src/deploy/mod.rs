@@ -62,7 +62,8 @@ pub(crate) fn alerts(root: &Path) -> io::Result<Answer> {
     }
     let folder = root.join("deploy/prometheus");
     let rules = ["highwater.rules.yml", "highwater-hosts.rules.yml"];
-    let tests = ["tests/health.yml", "tests/incidents.yml", "tests/incidents-hosts.yml"];
+    let tests =
+        ["tests/health.yml", "tests/incidents.yml", "tests/incidents-hosts.yml", "tests/thresholds.yml"];
     let install = "apt-get install prometheus, which brings promtool";
     let checked = tool::run(&folder, "promtool", &[&["check", "rules"], &rules[..]].concat(), install)?;
     if checked != Answer::Good {
