@@ -38,8 +38,14 @@ const OTHER_FILES: u32 = 100;
 /// Runs the load test.
 pub(crate) fn bench(asked: &Bench) -> anyhow::Result<()> {
     match &asked.how {
-        Some(How::Local(asked)) => local::local(asked),
-        None => remote(asked),
+        Some(How::Local(asked)) => {
+            report::check_files(&asked.run.shown)?;
+            local::local(asked)
+        }
+        None => {
+            report::check_files(&asked.run.shown)?;
+            remote(asked)
+        }
     }
 }
 
@@ -53,7 +59,14 @@ fn remote(asked: &Bench) -> anyhow::Result<()> {
     let contenders = reach(asked)?;
     let first = contenders.first().expect("at least one was asked for");
     if asked.targets.drop {
-        return tables::remove(first);
+        tables::remove(first)?;
+        if matches!(workload, Workload::Tpcb) {
+            output::note(
+                "pgbench's tables are left, since they may be yours: DROP TABLE pgbench_accounts, pgbench_branches, \
+                 pgbench_tellers, pgbench_history",
+            );
+        }
+        return Ok(());
     }
     // A mistake in a file is found before anything is made.
     workload.script(1)?;
@@ -86,7 +99,8 @@ fn measure(
     }
     report.finish(&lanes, plan, ended.as_ref().ok().copied());
     report.write(&run.shown)?;
-    ended.map(drop)
+    ended?;
+    report.verdict()
 }
 
 /// Says what is being done, unless nobody wants to know.

@@ -314,8 +314,14 @@ async fn what_cannot_be_measured_is_one_sentence_and_the_right_status() {
     let home = scratch("mistakes");
     let file = home.join("bad.sql");
     fs::write(&file, "SELECT 1;\nSELECT :nothing;\n").unwrap();
+    let broken = home.join("broken.sql");
+    fs::write(&broken, "SELECT nope FROM nowhere_at_all;\n").unwrap();
     let (good, file) = (dsn(port), file.to_str().unwrap().to_owned());
-    let cases: [(&[&str], i32, &str); 9] = [
+    let (broken, away) = (broken.to_str().unwrap(), home.join("nowhere/x.json"));
+    let quick = ["--dsn", &good, "--no-probe", "--time", "300ms", "--warmup", "0s", "--workload", broken];
+    let cases: [(&[&str], i32, &str); 11] = [
+        (&quick, 1, "42P01"),
+        (&["--dsn", &good, "--time", "1h", "--json", away.to_str().unwrap()], 2, "x.json: No such file"),
         (&[], 2, "say what to measure"),
         (&["--dsn", "nonsense"], 2, "no connection string"),
         (&["--dsn", &dsn(nobody)], 4, "can't reach the target"),

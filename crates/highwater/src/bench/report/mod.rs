@@ -153,6 +153,44 @@ impl Report {
             None => Ok(()),
         }
     }
+
+    /// A run that measured nothing, or got the answers to other questions, has failed, however well it is reported.
+    pub(crate) fn verdict(&self) -> anyhow::Result<()> {
+        for TargetReport { name, total, course, first_mix_up, .. } in &self.targets {
+            if let Some(first) = first_mix_up {
+                return Err(failure::failed(format!(
+                    "{name} gave answers that were not those to their questions, the first: {first}: report it"
+                )));
+            }
+            if total.counts.transactions == 0 && total.counts.errors > 0 {
+                let (code, first) = course.error_examples.iter().next().unzip();
+                return Err(failure::failed(format!(
+                    "no transaction on {name} succeeded, so nothing was measured there: {} ({}); mend the statements or the target",
+                    first.map_or("no error was kept", String::as_str),
+                    code.map_or("-", String::as_str)
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the files that were asked for can be written, before minutes are spent on what goes into them.
+pub(crate) fn check_files(shown: &Shown) -> anyhow::Result<()> {
+    let paths = shown.json.iter().chain(&shown.html).filter(|path| path.as_path() != Path::new("-"));
+    for path in paths {
+        let there = path.exists();
+        if let Err(error) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
+            return Err(failure::usage(format!(
+                "can't write {}: {error}; give a file in a directory that is there and writable",
+                path.display()
+            )));
+        }
+        if !there {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    Ok(())
 }
 
 fn save(path: &Path, text: &str) -> anyhow::Result<()> {
