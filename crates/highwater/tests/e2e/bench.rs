@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::router::binary;
+use crate::harness::router::{binary, without_surprises};
 use crate::harness::template::APP_PASSWORD;
 use crate::harness::{Fixture, Settings, alone, free_port, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,11 +20,7 @@ const LOAD: &str = "SELECT 4711 AS load_to_be_interrupted";
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_") || name.starts_with("PG"))
-    {
-        command.env_remove(name);
-    }
+    without_surprises(&mut command);
     command.arg("bench").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

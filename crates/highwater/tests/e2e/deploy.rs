@@ -4,13 +4,12 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::process::{Process, Signal, run};
 use crate::harness::router::{binary, configuration, http_get, write_private};
-use crate::harness::{Cluster, Settings, direct, free_port, left_out, shared, wait_for};
+use crate::harness::{Cluster, Settings, direct, free_port, left_out, repository, shared, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -168,7 +167,7 @@ async fn the_probes_of_the_manifests_are_answered_and_their_ports_are_those_list
 /// `terminationGracePeriodSeconds` and `TimeoutStopSec` are above what the router takes, or it is killed while it drains.
 #[test]
 fn whoever_stops_the_router_waits_for_longer_than_it_drains() {
-    let source = fs::read_to_string(root().join("crates/daemon/src/run.rs")).unwrap();
+    let source = fs::read_to_string(repository().join("crates/daemon/src/run.rs")).unwrap();
     let drain = source.split("const DRAIN_MAX: Duration = Duration::from_secs(").nth(1).unwrap();
     let drain: u64 = drain.split(')').next().unwrap().parse().unwrap();
     let number = |text: &str, key: &str| values(text, key).next().unwrap().parse::<u64>().unwrap();
@@ -176,7 +175,7 @@ fn whoever_stops_the_router_waits_for_longer_than_it_drains() {
     let pause = number(&deployment, "seconds:");
     assert!(number(&deployment, "terminationGracePeriodSeconds:") >= pause + drain + 5);
     assert!(number(&read("examples/sidecar.yaml"), "terminationGracePeriodSeconds:") >= 2 * drain + 5);
-    let unit = fs::read_to_string(root().join("deploy/systemd/highwater.service")).unwrap();
+    let unit = fs::read_to_string(repository().join("deploy/systemd/highwater.service")).unwrap();
     assert!(number(&unit, "TimeoutStopSec=") >= drain + 5);
 }
 
@@ -227,10 +226,6 @@ fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 fn read(name: &str) -> String {
-    let path = root().join("deploy/kubernetes").join(name);
+    let path = repository().join("deploy/kubernetes").join(name);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::harness::process::{Process, Signal};
 use crate::harness::raw::{Raw, sqlstates};
 use crate::harness::template::APP_PASSWORD;
-use crate::harness::{Fixture, Router, Settings, direct, free_port, left_out, shared, wait_for};
+use crate::harness::{Fixture, Router, Settings, direct, free_port, left_out, repository, shared, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,7 +84,7 @@ async fn what_the_runbooks_say_to_type_is_understood() {
     if fixture.router().is_none() {
         return;
     }
-    let page = fs::read_to_string(root().join("docs/book/src/runbooks.md")).unwrap();
+    let page = fs::read_to_string(repository().join("docs/book/src/runbooks.md")).unwrap();
     let mut console = Raw::login(fixture.port(), "app", APP_PASSWORD, "highwater");
     let primary = fixture.cluster.primary.superuser().await;
     let replica = fixture.cluster.replica().superuser().await;
@@ -108,7 +108,7 @@ async fn what_the_runbooks_say_to_type_is_understood() {
 }
 
 fn every_expression_of_the_dashboard_is_answered(prometheus: &Prometheus) {
-    let text = fs::read_to_string(root().join("deploy/grafana/highwater.json")).unwrap();
+    let text = fs::read_to_string(repository().join("deploy/grafana/highwater.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let mut asked = 0;
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -178,7 +178,7 @@ impl Prometheus {
         let home = fixture.cluster.home().join("prometheus");
         fs::create_dir_all(&home).unwrap();
         for name in ["highwater.rules.yml", "highwater-hosts.rules.yml"] {
-            let text = fs::read_to_string(root().join("deploy/prometheus").join(name)).unwrap();
+            let text = fs::read_to_string(repository().join("deploy/prometheus").join(name)).unwrap();
             fs::write(home.join(name), impatient(&text)).unwrap();
         }
         let config = format!(
@@ -298,8 +298,4 @@ fn installed(program: &str) -> Option<PathBuf> {
         left_out(&format!("Prometheus: {program} is not installed (apt-get install prometheus)"));
     }
     found
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -8,16 +8,12 @@ use std::time::Duration;
 
 use crate::harness::process::{Process, Signal, children};
 use crate::harness::raw::{sqlstates, tags};
-use crate::harness::router::{binary, configuration, http_get, write_private};
+use crate::harness::router::{binary, configuration, http_get, without_surprises, write_private};
 use crate::harness::{Cluster, Fixture, Router, Settings, alone, direct, free_port, full, wait_for};
 
 fn highwater(arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_") || name.starts_with("PG"))
-    {
-        command.env_remove(name);
-    }
+    without_surprises(&mut command);
     command.args(arguments).stdin(Stdio::null()).output().expect("the binary can be run")
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::router::binary;
+use crate::harness::router::{binary, without_surprises};
 use crate::harness::template::{Installation, base};
 use crate::harness::{alone, direct, free_port, full};
 
@@ -19,11 +19,7 @@ async fn from_one_server_to_two_and_back_as_the_book_tells_it() {
     let place = base().join(format!("hw-e2e-{}-story", std::process::id()));
     fs::create_dir_all(&place).unwrap();
     let mut command = Command::new("bash");
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_") || name.starts_with("PG"))
-    {
-        command.env_remove(name);
-    }
+    without_surprises(&mut command);
     for name in ["PRIMARY_PORT", "REPLICA_PORT", "ROUTER_PORT", "HTTP_PORT"] {
         command.env(name, free_port().to_string());
     }

@@ -13,6 +13,7 @@ pub(crate) mod template;
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,11 @@ pub(crate) async fn shared() -> &'static Fixture {
         fixture
     };
     SHARED.get_or_init(start).await
+}
+
+/// The repository's directory.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The tests run without the router.

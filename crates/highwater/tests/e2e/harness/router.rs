@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -196,15 +196,20 @@ pub(crate) fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
+/// Takes what would change the program's or libpq's behaviour out of its environment.
+pub(crate) fn without_surprises(command: &mut Command) {
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_") || name.starts_with("PG"))
+    {
+        command.env_remove(name);
+    }
+}
+
 fn launch(config: &Path, log: &Path) -> Process {
     let open = || fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
     Process::start(binary(), None, Signal::KILL, |command| {
         command.arg("serve").arg("-c").arg(config).stdout(open()).stderr(open());
-        for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_") || name.starts_with("PG"))
-        {
-            command.env_remove(name);
-        }
+        without_surprises(command);
     })
 }
 

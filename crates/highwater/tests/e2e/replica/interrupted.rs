@@ -24,10 +24,15 @@ const STEPS: [&str; 10] = [
     "written into",
 ];
 
-/// Reads what is said until a line with `step`; false when the command ended before.
-fn until(child: &mut Child, step: &str) -> bool {
-    let lines = BufReader::new(child.stderr.as_mut().expect("it is piped")).lines();
-    lines.map_while(Result::ok).any(|line| line.contains(step))
+/// Reads what is said until a line with `step`, and kills the command there.
+fn kill_at(mut child: Child, step: &str) {
+    let mut lines = BufReader::new(child.stderr.as_mut().expect("it is piped")).lines();
+    assert!(
+        lines.by_ref().map_while(Result::ok).any(|line| line.contains(step)),
+        "there is no step {step:?}"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]
@@ -38,10 +43,7 @@ async fn killed_at_any_step_and_run_again_it_ends_right() {
     let stage = Stage::new().await;
     stage.allow("host replication highwater_r1 127.0.0.1/32 scram-sha-256").await;
     for step in STEPS {
-        let mut child = stage.begin_create(&["--own-role"]);
-        assert!(until(&mut child, step), "there is no step {step:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_at(stage.begin_create(&["--own-role"]), step);
         let said = stage.create(&["--own-role"]);
         assert!(said.contains("streams at"), "after {step}: {said}");
         connect(stage.port, "app").await.batch_execute("SELECT served_by()").await.unwrap();
@@ -82,10 +84,7 @@ async fn killed_at_any_step_it_can_be_removed() {
     let stage = Stage::new().await;
     stage.allow("host replication highwater_r1 127.0.0.1/32 scram-sha-256").await;
     for step in STEPS {
-        let mut child = stage.begin_create(&["--own-role"]);
-        assert!(until(&mut child, step), "there is no step {step:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_at(stage.begin_create(&["--own-role"]), step);
         stage.remove();
         stage.leaves_nothing().await;
     }
@@ -142,10 +141,8 @@ async fn a_removal_killed_at_any_step_is_finished_by_the_next() {
     for step in ["taking its line", "stopping it", "removing the unit", "dropping the slot", "removing /"] {
         stage.create(&[]);
         let mut command = stage.command(&["remove", "r1", "--primary", &stage.dsn()]);
-        let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-        assert!(until(&mut child, step), "there is no step {step:?}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        kill_at(child, step);
         let output = stage.run(&["remove", "r1", "--primary", &stage.dsn()]);
         assert!(output.status.success(), "after {step}: {}", text(&output));
         stage.leaves_nothing().await;

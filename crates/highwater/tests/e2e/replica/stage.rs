@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::process::{Signal, is_root, signal_pid};
-use crate::harness::router::binary;
+use crate::harness::router::{binary, without_surprises};
 use crate::harness::template::{Installation, own};
 use crate::harness::{Cluster, free_port, left_out, wait_for};
 
@@ -68,11 +68,7 @@ impl Stage {
     /// `highwater replica` with these arguments, in an environment without surprises.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("HIGHWATER_") || name.starts_with("PG"))
-        {
-            command.env_remove(name);
-        }
+        without_surprises(&mut command);
         command.env("HIGHWATER_REPLICAS", self.registry()).env("HOME", self.cluster.home());
         command.arg("replica").args(arguments).stdin(Stdio::null());
         command
