@@ -27,7 +27,10 @@ pub(crate) fn serve(flags: &Flags) -> anyhow::Result<()> {
             listen.join(", ")
         ));
     });
-    runtime.block_on(running).map_err(|error| failure::failed(error.to_string()))
+    let outcome = runtime.block_on(running);
+    // A read of a disk that hangs must not keep a router that has stopped.
+    runtime.shutdown_background();
+    outcome.map_err(|error| failure::failed(error.to_string()))
 }
 
 /// systemd's way to say where it wants to hear of a service of `Type=notify`, and after how much silence it ends one.

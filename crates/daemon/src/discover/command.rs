@@ -4,6 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -38,14 +39,17 @@ impl CommandSource {
     async fn run(&self) -> Result<String, String> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // It ends when nobody waits for it any more: after the time, or when this source is dropped.
-        let mut child =
-            command.kill_on_drop(true).spawn().map_err(|error| format!("can't be started: {error}"))?;
+        // It ends when nobody waits for it any more: after the time, or when this source is dropped. So does what it has
+        // started, which has its process group.
+        command.process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| format!("can't be started: {error}"))?;
+        let mut group = Group(child.id());
         let stdout = child.stdout.take().expect("it was piped");
         let stderr = child.stderr.take().expect("it was piped");
         let (printed, complaint) = tokio::join!(text_of(stdout), text_of(stderr));
         let printed = printed?;
         let status = child.wait().await.map_err(|error| format!("can't be waited for: {error}"))?;
+        group.0 = None;
         if !status.success() {
             let complaint = complaint.unwrap_or_default();
             let first: String =
@@ -54,6 +58,19 @@ impl CommandSource {
             return Err(format!("ended with {status}{said}"));
         }
         Ok(printed)
+    }
+}
+
+/// The process group of a command nobody has waited for yet, so that its number is still its own; ended when dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(leader) = leader {
+            // It fails if all of them are gone.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
     }
 }
 

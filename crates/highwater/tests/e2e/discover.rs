@@ -39,6 +39,13 @@ impl List {
         fs::rename(&aside, &self.0).expect("it is there");
     }
 
+    /// A pipe that nobody writes to, in its place.
+    fn put_pipe(&self) {
+        assert!(
+            Command::new("mkfifo").arg(&self.0).status().expect("mkfifo is part of the system").success()
+        );
+    }
+
     fn settings(&self) -> Settings {
         let nodes = format!("discover = {{ file = \"{}\", every = \"100ms\" }}", self.0.display());
         Settings { nodes: Some(nodes), ..Settings::default() }
@@ -210,9 +217,11 @@ async fn a_list_that_makes_no_sense_or_is_gone_changes_nothing_and_says_why() {
         (Some(""), "no node is named"),
         (Some("127.0.0.1:1\n127.0.0.1:1\n"), "named twice"),
         (None, "can't be read"),
+        (None, "is not a file"),
     ] {
         match text {
             Some(text) => list.put(text),
+            None if why == "is not a file" => list.put_pipe(),
             None => fs::remove_file(&list.0).unwrap(),
         }
         wait_for(&format!("the status to say {why:?}"), PATIENCE, async || says(why)).await;
@@ -220,7 +229,7 @@ async fn a_list_that_makes_no_sense_or_is_gone_changes_nothing_and_says_why() {
         assert_eq!(metric(&router, "highwater_discovery_up{cluster=\"main\"}"), Some(0.0));
         assert!(router.log().contains(why), "{why}");
     }
-    assert!(metric(&router, "highwater_discovery_errors_total{cluster=\"main\"}") >= Some(4.0));
+    assert!(metric(&router, "highwater_discovery_errors_total{cluster=\"main\"}") >= Some(5.0));
     assert!(tags(&Raw::login(router.port, "app", APP_PASSWORD, "app").query("SELECT 1")).contains('D'));
     list.name(&nodes);
     wait_for("the status to be well again", PATIENCE, async || {
@@ -280,7 +289,7 @@ async fn a_command_and_a_name_say_which_nodes_there_are_too() {
         ..Settings::default()
     };
     let script = format!(
-        "cat {0} || exit 3; test ! -e {0}.fail || {{ echo out of order >&2; exit 4; }}",
+        "test ! -e {0}.hang || {{ sleep 300 & echo $! > {0}.pid; wait; }}; cat {0} || exit 3; test ! -e {0}.fail || {{ echo out of order >&2; exit 4; }}",
         list.0.display()
     );
     let command = format!("command = [\"sh\", \"-c\", \"{script}\"]");
@@ -297,6 +306,10 @@ async fn a_command_and_a_name_say_which_nodes_there_are_too() {
     assert_eq!(nodes_of(&router).len(), 2);
     fs::remove_file(format!("{}.fail", list.0.display())).unwrap();
     nodes_become(&router, &[("alpha", "primary")]).await;
+    // One that hangs, in something that it has started.
+    fs::write(format!("{}.hang", list.0.display()), "").unwrap();
+    let started = || fs::read_to_string(format!("{}.pid", list.0.display())).unwrap_or_default();
+    wait_for("the command to hang", PATIENCE, async || started().ends_with('\n')).await;
     // Another source by a reload: both addresses of localhost, or the one that there is.
     let name = format!("dns = \"localhost:{}\"", cluster.primary.port);
     write_private(&router.config, &configuration(&cluster, &discover(name), router.port, router.http));
@@ -309,6 +322,10 @@ async fn a_command_and_a_name_say_which_nodes_there_are_too() {
     })
     .await;
     assert_eq!(cluster_of(&router)["discovery"]["source"], "dns");
+    wait_for("nothing to be left of the command", PATIENCE, async || {
+        fs::read(format!("/proc/{}/cmdline", started().trim())).map_or(true, |line| line.is_empty())
+    })
+    .await;
     assert!(
         sqlstates(&Raw::login(router.port, "app", APP_PASSWORD, "app").query("CREATE TABLE t ()")).is_empty()
     );
