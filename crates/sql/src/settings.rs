@@ -16,6 +16,8 @@ pub(crate) enum Setting {
     Tracked(Detail),
     /// Modes of the transaction.
     Transaction(Detail),
+    /// SET SESSION CHARACTERISTICS: the settings that it changes.
+    Characteristics(Vec<Detail>),
     /// Changes the session in a way that cannot be repeated on another backend.
     Untracked,
     /// SET TRANSACTION SNAPSHOT: belongs to the node that exported it.
@@ -52,8 +54,8 @@ pub(crate) fn set(cursor: &mut Cursor<'_>, start: usize) -> Option<Setting> {
     if session && cursor.accept("characteristics") {
         let modes =
             (cursor.accept("as") && cursor.accept("transaction")).then(|| transaction::modes(cursor))??;
-        let read_only = modes.read_only;
-        return Some(Setting::Transaction(Detail::SetSessionCharacteristics { read_only }));
+        let details = characteristics(modes);
+        return (!details.is_empty()).then_some(Setting::Characteristics(details));
     }
     if cursor.accept_any(&["session", "authorization"]) {
         return (session || local).then_some(Setting::Untracked).filter(|_| skip_words(cursor));
@@ -167,6 +169,29 @@ fn named(cursor: &Cursor<'_>, start: usize, assignment: Assignment) -> Setting {
             Setting::Tracked(Detail::Set { name, value, local, text })
         }
     }
+}
+
+/// What SET SESSION CHARACTERISTICS does, as PostgreSQL's manual has it: a SET of each mode's default.
+fn characteristics(modes: transaction::Modes) -> Vec<Detail> {
+    let on_or_off = |on: bool| if on { "on" } else { "off" };
+    let isolation = modes.isolation.map(|isolation| match isolation {
+        Isolation::Serializable => "serializable",
+        Isolation::RepeatableRead => "repeatable read",
+        Isolation::ReadCommitted => "read committed",
+        Isolation::ReadUncommitted => "read uncommitted",
+    });
+    let said = [
+        ("isolation", isolation),
+        ("read_only", modes.read_only.map(on_or_off)),
+        ("deferrable", modes.deferrable.map(on_or_off)),
+    ];
+    let set = |(mode, value): (&str, Option<&str>)| {
+        let value = value?;
+        let text = format!("SET default_transaction_{mode} = '{value}'");
+        let name = format!("default_transaction_{mode}");
+        Some(Detail::Set { name, value: SetValue::Text(value.to_owned()), local: false, text })
+    };
+    said.into_iter().filter_map(set).collect()
 }
 
 fn set_transaction(cursor: &mut Cursor<'_>) -> Option<Setting> {

@@ -124,9 +124,13 @@ impl Reader<'_, '_> {
                 Finding::reads(Why::Set)
             }
             Some(Setting::Transaction(detail)) => {
-                let session = matches!(detail, Detail::SetSessionCharacteristics { .. });
-                self.effects |= if session { Effects::SET } else { Effects::TRANSACTION };
+                self.effects |= Effects::TRANSACTION;
                 self.details.push(detail);
+                Finding::reads(Why::Set)
+            }
+            Some(Setting::Characteristics(details)) => {
+                self.effects |= Effects::SET;
+                self.details.extend(details);
                 Finding::reads(Why::Set)
             }
             Some(Setting::Untracked) => {

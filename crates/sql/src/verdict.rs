@@ -98,12 +98,8 @@ pub enum Detail {
         /// ISOLATION LEVEL.
         isolation: Option<Isolation>,
     },
-    /// SET SESSION CHARACTERISTICS AS TRANSACTION ….
-    SetSessionCharacteristics {
-        /// READ ONLY or READ WRITE.
-        read_only: Option<bool>,
-    },
-    /// SET or RESET of one setting, also SET TIME ZONE and SET NAMES.
+    /// SET or RESET of one setting, also SET TIME ZONE and SET NAMES, and one for each mode of SET SESSION CHARACTERISTICS
+    /// AS TRANSACTION ….
     Set {
         /// The setting, in lower case.
         name: String,

@@ -94,7 +94,35 @@ fn transactions_are_followed() {
     );
     check(
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
-        &[Detail::SetSessionCharacteristics { read_only: Some(false) }],
+        &[set(
+            "default_transaction_read_only",
+            Some("off"),
+            false,
+            "SET default_transaction_read_only = 'off'",
+        )],
+    );
+    check(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE, DEFERRABLE",
+        &[
+            set(
+                "default_transaction_isolation",
+                Some("serializable"),
+                false,
+                "SET default_transaction_isolation = 'serializable'",
+            ),
+            set(
+                "default_transaction_read_only",
+                Some("on"),
+                false,
+                "SET default_transaction_read_only = 'on'",
+            ),
+            set(
+                "default_transaction_deferrable",
+                Some("on"),
+                false,
+                "SET default_transaction_deferrable = 'on'",
+            ),
+        ],
     );
 }
 

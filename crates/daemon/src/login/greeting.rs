@@ -4,6 +4,7 @@
 //! The backends are brought in line when they are lent; values are not checked here.
 
 use engine::route::RouteMode;
+use engine::session::date_style::DateStyle;
 
 /// Settings that PostgreSQL reports and a client may set at login (`GUC_REPORT` in `guc_tables.c`), as reported.
 const REPORTED: [&str; 7] = [
@@ -53,20 +54,8 @@ pub(super) fn of_database(
 
 /// `DateStyle` has two halves, and a client may name one: the other stays.
 fn date_style(asked: &str, known: &str) -> String {
-    let (mut style, mut order) = known.split_once(", ").unwrap_or((known, "MDY"));
-    for word in asked.split(',').map(str::trim) {
-        match word.to_ascii_lowercase().as_str() {
-            "iso" => style = "ISO",
-            "sql" => style = "SQL",
-            "german" => (style, order) = ("German", "DMY"),
-            word if word.starts_with("postgres") => style = "Postgres",
-            "mdy" | "us" => order = "MDY",
-            word if word == "dmy" || word.starts_with("euro") => order = "DMY",
-            "ymd" => order = "YMD",
-            _ => {}
-        }
-    }
-    format!("{style}, {order}")
+    let [asked, known] = [asked, known].map(|value| DateStyle::read(value).unwrap_or_default());
+    asked.over(known).to_string()
 }
 
 /// The parameters for an operator: those that drivers look for.

@@ -39,7 +39,7 @@ reasons! {
     PipelineFollows = "pipeline_follows", "Sent behind earlier requests of the same pipeline that are on the primary.";
     Pinned = "pinned", "The session holds state on its backend (temporary table, LISTEN, advisory lock, …).";
     RouteIsPrimary = "route_is_primary", "The database name, a setting or a comment asks for the primary.";
-    LevelIsStrong = "level_is_strong", "The freshness level asks for the primary's own view.";
+    LevelIsStrong = "level_is_strong", "The freshness level, or SERIALIZABLE as the session's default, asks for the primary's own view.";
     LearnedWrite = "learned_write", "A replica has refused a statement of this shape before.";
     RefusedByReplica = "refused_by_replica", "A replica refused the statement, so it ran again on the primary.";
     ReplicaFailed = "replica_failed", "The replica failed before it had answered, so the read ran again elsewhere.";

@@ -5,6 +5,7 @@ use wire::frame::{self, Header, tag::client as tag};
 use wire::sqlstate::SqlState;
 use wire::status::TransactionStatus;
 
+use crate::freshness::Level;
 use crate::route::{self, Decision, Reason, Request, RouteMode, Target, TransactionKind};
 
 use super::backend::Backend;
@@ -180,7 +181,10 @@ impl Session {
             (TransactionKind::None, Some(read_only)) => kind_of(read_only, None, self.reads_by_default()),
             (kind, _) => kind,
         };
-        let (level, max_staleness) = survey.wished_freshness().over(wishes);
+        let (mut level, max_staleness) = survey.wished_freshness().over(wishes);
+        if self.is_serializable_by_default() && !matches!(self.block, Block::Open { .. }) {
+            level = Level::Strong;
+        }
         let request = Request {
             class: survey.class,
             why: survey.why,

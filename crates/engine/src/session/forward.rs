@@ -11,6 +11,7 @@ use crate::route::RouteMode;
 
 use super::backend::Backend;
 use super::client::{Progress, SETTLED_ALONE};
+use super::date_style;
 use super::owed::{Owed, Record};
 use super::parameters::{Change, Pending, Turn};
 use super::{Block, Context, HOLD_BYTES_MAX, Marks, Passing, QUERY_BYTES_MAX, Session, Side, Want};
@@ -223,15 +224,9 @@ impl Session {
             Detail::Set { name, value: SetValue::Default, local: false, .. } => {
                 Pending::Change(Change::Reset { name: name.clone() })
             }
-            Detail::Set { name, value: SetValue::Text(_), local: false, text } => {
-                Pending::Change(Change::Set { name: name.clone(), text: text.clone() })
-            }
-            Detail::SetSessionCharacteristics { read_only: Some(on) } => {
-                let text = format!("SET default_transaction_read_only = {}", if *on { "on" } else { "off" });
-                Pending::Change(Change::Set { name: "default_transaction_read_only".to_owned(), text })
-            }
-            Detail::SetSessionCharacteristics { read_only: None } => {
-                return self.note_pin(Effects::UNTRACKED_STATE);
+            Detail::Set { name, value: SetValue::Text(value), local: false, text } => {
+                let text = date_style::plain(name, value, text.clone());
+                Pending::Change(Change::Set { name: name.clone(), text })
             }
             Detail::ResetAll => Pending::Change(Change::ResetAll),
             Detail::DiscardAll => {
@@ -275,8 +270,8 @@ impl Session {
         verdict.effects.contains(Effects::UNTRACKED_STATE)
             || verdict.details.iter().any(|detail| match detail {
                 Detail::Begin { read_only, .. } => *read_only == Some(false),
-                Detail::SetTransaction { read_only, .. }
-                | Detail::SetSessionCharacteristics { read_only } => *read_only == Some(false),
+                Detail::SetTransaction { read_only, .. } => *read_only == Some(false),
+                Detail::Set { value: SetValue::Text(value), .. } if value == "on" => false,
                 Detail::Set { name, .. } => name.ends_with("transaction_read_only"),
                 Detail::ResetAll | Detail::DiscardAll => self.pin.is_some() || verdict.statements > 1,
                 _ => false,

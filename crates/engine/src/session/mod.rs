@@ -12,6 +12,7 @@
 
 pub mod backend;
 mod client;
+pub mod date_style;
 mod forward;
 mod judge;
 mod local;
@@ -515,6 +516,12 @@ impl Session {
             Block::Deferred(d) => kind_of(d.read_only, d.isolation, self.reads_by_default()),
             Block::Open { .. } => TransactionKind::ReadWrite,
         }
+    }
+
+    /// Has the session asked for SERIALIZABLE by default? A replica refuses it, as it does in a BEGIN.
+    fn is_serializable_by_default(&self) -> bool {
+        let asked = self.settings.tracked.text("default_transaction_isolation");
+        asked.is_some_and(|text| text.to_ascii_lowercase().contains("serializable"))
     }
 
     /// Has the session asked for read-only transactions by default?

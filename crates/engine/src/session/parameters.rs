@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::date_style;
+
 /// A set of changed settings: name → the statement that makes it so. Immutable and shared: sessions that
 /// asked for the same settings and backends that have them hold equal sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +97,9 @@ impl Tracked {
     pub fn from_startup<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let entries = parameters.into_iter().map(|(name, value)| {
             let text = format!("SELECT pg_catalog.set_config({}, {}, false)", quoted(name), quoted(value));
-            (name.to_ascii_lowercase(), text)
+            let name = name.to_ascii_lowercase();
+            let text = date_style::plain(&name, value, text);
+            (name, text)
         });
         Tracked::of(entries.collect())
     }
@@ -129,6 +133,10 @@ impl Tracked {
     pub fn changed(&self, change: &Change) -> Self {
         let mut entries = self.entries.clone();
         match change {
+            Change::Set { name, text } if name == date_style::NAME => {
+                let text = date_style::joined(self.text(name), text);
+                entries.insert(name.clone(), text);
+            }
             Change::Set { name, text } => {
                 entries.insert(name.clone(), text.clone());
             }
@@ -148,7 +156,10 @@ impl Tracked {
     /// The text that takes a backend with `self` to `wanted`; empty when there is nothing to do.
     pub fn bring_to(&self, wanted: &Tracked) -> String {
         let mut sql = String::new();
-        for name in self.entries.keys().filter(|name| !wanted.entries.contains_key(*name)) {
+        // What is set over another's `DateStyle` may leave half of that in place.
+        let mixes = |name: &str| name == date_style::NAME && self.text(name) != wanted.text(name);
+        let stays = |name: &str| wanted.entries.contains_key(name) && !mixes(name);
+        for name in self.entries.keys().filter(|name| !stays(name)) {
             let _ = writeln!(sql, "RESET {};", identifier(name));
         }
         for (_, text) in wanted.entries.iter().filter(|(name, text)| self.entries.get(*name) != Some(text)) {
@@ -235,6 +246,16 @@ mod tests {
         let before = Tracked::default().changed(&set("work_mem", "SET work_mem = '1MB'"));
         let wanted = Tracked::default().changed(&set("timezone", "set time zone 'UTC' -- mine"));
         assert_eq!(before.bring_to(&wanted), "RESET \"work_mem\";\nset time zone 'UTC' -- mine\n;\n");
+    }
+
+    #[test]
+    fn half_a_date_style_is_set_over_the_default_and_never_over_another_sessions() {
+        let date_style = |value: &str| Tracked::from_startup([("DateStyle", value)]);
+        let (other, mine) = (date_style("SQL, DMY"), date_style("ISO"));
+        assert_eq!(other.bring_to(&mine), "RESET \"datestyle\";\nSET datestyle = 'ISO'\n;\n");
+        let both = mine.changed(&set("datestyle", "SET datestyle = 'YMD'"));
+        assert_eq!(Tracked::default().bring_to(&both), "SET datestyle = 'ISO, YMD'\n;\n");
+        assert_eq!(mine.bring_to(&mine.clone()), "");
     }
 
     #[test]

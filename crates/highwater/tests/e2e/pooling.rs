@@ -187,6 +187,21 @@ async fn a_client_that_vanishes_in_a_transaction_is_rolled_back() {
 }
 
 #[tokio::test]
+async fn half_a_date_style_is_never_mixed_with_anothers() {
+    let Some(fixture) = start(1).await else { return };
+    let (mut a, mut b) = (fixture.raw(), fixture.raw());
+    a.query("SET DateStyle = 'SQL'");
+    a.query("SELECT set_config('DateStyle', 'DMY', false)");
+    for _ in 0..3 {
+        b.query("SET DateStyle TO 'ISO'");
+        for ask in ["SHOW DateStyle", "/* highwater: route=primary */ SELECT current_setting('DateStyle')"] {
+            assert_eq!(a.value(ask), "SQL, DMY");
+            assert_eq!(b.value(ask), "ISO, MDY");
+        }
+    }
+}
+
+#[tokio::test]
 async fn settings_of_one_client_are_never_seen_by_another() {
     let Some(fixture) = start(1).await else { return };
     let (mut a, mut b) = (fixture.raw(), fixture.raw());

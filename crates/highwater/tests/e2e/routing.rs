@@ -247,6 +247,35 @@ async fn a_session_that_is_read_only_by_default_reads_on_the_replica() {
 }
 
 #[tokio::test]
+async fn the_isolation_that_a_session_has_by_default_goes_with_it_and_ties_it_to_no_node() {
+    let Some(fixture) = ready().await else { return };
+    let isolation = |raw: &mut Raw| raw.value("SHOW default_transaction_isolation");
+    for (set, expected) in [
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ", "repeatable read"),
+        (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE",
+            "serializable",
+        ),
+        ("SET default_transaction_isolation = 'serializable'", "serializable"),
+    ] {
+        let mut raw = fixture.raw();
+        assert!(sqlstates(&raw.query(set)).is_empty());
+        assert_eq!(isolation(&mut raw), expected);
+        let reader = raw.value("SELECT served_by()");
+        let replica = reader == fixture.cluster.replica().port.to_string();
+        assert_eq!(replica, expected != "serializable", "{set}: a replica refuses SERIALIZABLE");
+        assert!(sqlstates(&raw.query("INSERT INTO scratch VALUES (11, 'x')")).is_empty(), "{set}");
+        assert_eq!(isolation(&mut raw), expected);
+        raw.query("BEGIN READ ONLY");
+        assert_eq!(raw.value("SHOW transaction_isolation"), expected);
+        raw.query("COMMIT");
+        let mut other = fixture.raw();
+        assert_eq!(isolation(&mut other), "read committed", "{set}: seen by another");
+        assert_eq!(other.value("SELECT served_by()"), fixture.cluster.replica().port.to_string(), "{set}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_can_ask_for_a_route_and_take_it_back() {
     let Some(fixture) = ready().await else { return };
     let (primary, replica) =
