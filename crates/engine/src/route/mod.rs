@@ -164,17 +164,28 @@ fn on_replica(node: &NodeView, reason: Reason) -> Decision {
     Decision { target: Target::Replica(node.id), reason, incarnation: node.incarnation }
 }
 
+/// More than this many running beside what is running elsewhere is a crowd.
+const CROWD: u32 = 2;
+
 /// Smaller is better, field by field.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     /// A suspect node is for when no other qualifies.
     suspect: bool,
-    /// Staying where the session read last keeps its statements prepared and its reads in order.
-    elsewhere: bool,
     /// What we already run there.
     load: u32,
     /// Who is next among equals.
     distance: usize,
+}
+
+impl Rank {
+    /// Whether a session that read last on a node of this rank stays there, although this other one qualifies too. Staying
+    /// keeps its statements prepared and its reads in order; leaving a crowd is what gives a replica that has just come, or
+    /// come back, its share of sessions that are there for long. The margin keeps sessions from going to and fro.
+    fn keeps(self, other: Rank) -> bool {
+        let crowded = self.load > other.load.saturating_add(other.load / 4).saturating_add(CROWD);
+        if self.suspect == other.suspect { !crowded } else { other.suspect }
+    }
 }
 
 /// The best replica that is fresh enough, or the most telling reason why none is.
@@ -186,20 +197,24 @@ fn best_replica<'a>(
 ) -> Result<&'a NodeView, Reason> {
     let bound = Bound::of(request.level, request.max_staleness, request.watermark, now);
     let affine = request.watermark.read_from.map(|read| read.node);
+    let mut last: Option<(Rank, usize, &NodeView)> = None;
     let mut best: Option<(Rank, usize, &NodeView)> = None;
     let mut nearest: Option<Shortfall> = None;
     for (place, node) in view.nodes.iter().enumerate().filter(|(_, node)| node.serves_reads()) {
         match bound.check(node) {
             Err(shortfall) => nearest = nearest.max(Some(shortfall)),
             Ok(()) => {
-                let rank = rank(node, affine, place, view.nodes.len(), balance);
-                if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
+                let rank = rank(node, place, view.nodes.len(), balance);
+                if affine == Some(node.id) {
+                    last = Some((rank, place, node));
+                } else if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
                     best = Some((rank, place, node));
                 }
             }
         }
     }
-    match best {
+    let stays = last.filter(|(rank, ..)| best.as_ref().is_none_or(|(other, ..)| rank.keeps(*other)));
+    match stays.or(best) {
         Some((_, place, node)) => {
             balance.served(place);
             Ok(node)
@@ -213,10 +228,9 @@ fn best_replica<'a>(
     }
 }
 
-fn rank(node: &NodeView, affine: Option<NodeId>, place: usize, places: usize, balance: &Balance) -> Rank {
+fn rank(node: &NodeView, place: usize, places: usize, balance: &Balance) -> Rank {
     Rank {
         suspect: node.health != Health::Up,
-        elsewhere: affine != Some(node.id),
         load: balance.load(node.id),
         distance: balance.distance(place, places),
     }

@@ -343,6 +343,37 @@ fn a_session_stays_where_it_read_and_others_go_where_least_is_running() {
 }
 
 #[test]
+fn a_session_leaves_a_crowd_for_a_replica_that_shows_what_it_read_and_not_to_and_fro() {
+    let view = view(&[Some(99_999), Some(99_998)]);
+    let mut balance = Balance::new();
+    let mut where_they_read = [FIRST; 16];
+    let mut moves = 0;
+    for _ in 0..10 {
+        // All read at the same time, then all are done.
+        let chosen = where_they_read.map(|node| {
+            let mut request = read();
+            request.watermark.read_from = read_from(node, 99_000);
+            let Target::Replica(next) = decide(&request, &view, NOW, &mut balance).target else {
+                panic!("a replica")
+            };
+            moves += usize::from(next != node);
+            balance.lent(next);
+            next
+        });
+        chosen.iter().for_each(|node| balance.given_back(*node));
+        where_they_read = chosen;
+    }
+    let first = where_they_read.iter().filter(|node| **node == FIRST).count();
+    assert!((6..=10).contains(&first), "{first} of 16 are left where all were");
+    assert!((6..=12).contains(&moves), "{moves} moves");
+    // One who read what the other is not proved to show stays, however many are there.
+    (0..50).for_each(|_| balance.lent(FIRST));
+    let mut request = read();
+    request.watermark.read_from = read_from(FIRST, 99_999);
+    assert_eq!(decide(&request, &view, NOW, &mut balance).target, Target::Replica(FIRST));
+}
+
+#[test]
 fn equals_take_turns() {
     let view = view(&[Some(99_999), Some(99_999), Some(99_999)]);
     let mut balance = Balance::new();
