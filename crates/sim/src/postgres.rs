@@ -149,6 +149,7 @@ impl Server {
         Report {
             in_recovery,
             position: Lsn(position),
+            position_age: std::time::Duration::ZERO,
             timeline: Some(Timeline(history.timeline(self.branch))),
             incarnation: self.incarnation(id),
             system_identifier: Some(7),

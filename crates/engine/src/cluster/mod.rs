@@ -165,6 +165,8 @@ impl Cluster {
             return;
         }
         let lsn = normalise(position, report.wal_block_size, report.wal_segment_size);
+        // What was true at least that long before the question proves as much as a question asked then.
+        let asked = asked - report.position_age;
         let sample = Sample { asked, lsn };
         if self.samples.push(sample) == Pushed::WentBack {
             // The same run went back: it is not the history that was sampled, whatever it calls itself.

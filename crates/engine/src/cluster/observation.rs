@@ -1,5 +1,7 @@
 //! What a probe or a live backend taught us about a node. Plain data; the shell asks, `cluster` judges.
 
+use std::time::Duration;
+
 use wire::lsn::{Lsn, Timeline};
 
 use crate::view::{Incarnation, NodeId};
@@ -13,6 +15,9 @@ pub struct Report {
     /// below a commit that was acknowledged asynchronously. On a replica `pg_last_wal_replay_lsn()`.
     /// [`Lsn::INVALID`] when the node gave none.
     pub position: Lsn,
+    /// How old the position already was when the node was asked, at most: zero where it is read at that moment. A sample
+    /// counts as asked so much earlier.
+    pub position_age: Duration,
     /// The branch of history it writes (`pg_walfile_name` of the insert position) or replays; `None` when it could
     /// not be learned.
     pub timeline: Option<Timeline>,

@@ -1,6 +1,7 @@
 //! The hazards of comparing positions, each by its number in the consistency design; who becomes primary; who is
 //! well; how often nodes are asked.
 
+mod elected;
 mod membership;
 
 use proptest::prelude::*;
@@ -29,6 +30,7 @@ fn primary(position: u64) -> Report {
     Report {
         in_recovery: false,
         position: Lsn(position),
+        position_age: Duration::ZERO,
         timeline: Some(Timeline(1)),
         incarnation: Incarnation(1),
         system_identifier: Some(7),
