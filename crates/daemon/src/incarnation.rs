@@ -11,9 +11,11 @@ use xxhash_rust::xxh3::xxh3_64;
 ///
 /// The postmaster survives the crash of a backend and keeps its start time, although recovery begins anew from the last
 /// restart point. From version 15 on statistics are discarded at that moment, which their reset time tells. Version 14
-/// keeps its statistics in a process whose answer may be late, so that it isn't asked there.
+/// keeps its statistics in a process whose answer may be late, so that it isn't asked there. Aurora isn't asked for its
+/// control file, which it may refuse.
 pub(crate) const EXPRESSION: &str = "concat_ws(' ', \
-    (SELECT system_identifier FROM pg_control_system()), \
+    CASE WHEN to_regproc('pg_catalog.aurora_replica_status') IS NULL \
+    THEN (SELECT system_identifier FROM pg_control_system()) END, \
     (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, \
     CASE WHEN current_setting('server_version_num')::int4 >= 150000 \
     THEN (extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::int8 END)";

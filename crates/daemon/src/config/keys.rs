@@ -182,7 +182,7 @@ pub(super) static KEYS: &[Key] = &[
 
     key(Section::Cluster, "name", Kind::Text, "", "Its name, unique. Required."),
     key(Section::Cluster, "nodes", Kind::Nodes, "", "Its PostgreSQL servers, as `\"host:port\"` or tables. Roles are observed, not declared. Required unless there is `discover`."),
-    key(Section::Cluster, "discover", Kind::One(Section::Discover), "", "Where nodes are found that come and go. Those of `nodes` always belong to the cluster."),
+    key(Section::Cluster, "discover", Kind::One(Section::Discover), "", "Where nodes are found that come and go. Those of `nodes` always belong to the cluster, except with `aurora`."),
     key(Section::Cluster, "monitor", Kind::One(Section::Monitor), "", "How the monitor logs in to the nodes."),
 
     key(Section::Node, "name", Kind::Text, "", "Its name in tables, logs and metrics; its address when not given."),
@@ -193,8 +193,9 @@ pub(super) static KEYS: &[Key] = &[
     key(Section::Discover, "command", Kind::Words, "", "A program and its arguments, started without a shell, that prints such a list within 10 s. One that fails changes nothing."),
     key(Section::Discover, "dns", Kind::Text, "", "A name, with or without `:port`: each of its IPv4 and IPv6 addresses is a node. A lookup that fails changes nothing."),
     key(Section::Discover, "patroni", Kind::Names, "", "REST APIs of Patroni's members, `http://host:8008` (https isn't there yet). Any of them is asked for `/cluster`. A node becomes the primary only if Patroni names it leader and it takes writes itself; a member with the tag `noloadbalance` gets no reads. While none answers, everything stays as it is."),
-    key(Section::Discover, "every", Kind::Duration, "", "How often the source is asked. Without it: `file` and `patroni` every second, `dns` every 5 s, `command` every 10 s."),
-    key(Section::Discover, "leave_after", Kind::Duration, "", "A node that the answers have not named for this long leaves the cluster: what runs there finishes, and nothing more is sent there. Without it: `file` at once, `patroni` after 10 s, `dns` and `command` after 30 s. Only answers count: while the source is silent, nobody leaves."),
+    key(Section::Discover, "aurora", Kind::Text, "", "Not verified on Aurora. The address of an instance, `{server_id}.abc123.eu-west-1.rds.amazonaws.com` with or without `:port`, where `{server_id}` stands for its identifier. `aurora_replica_status()` names the instances and the writer; `nodes` are endpoints to ask, such as the cluster's, and are no nodes themselves. An instance that it has not updated for 30 s is not named. A node becomes the primary only if it is named as the writer and says so itself."),
+    key(Section::Discover, "every", Kind::Duration, "", "How often the source is asked. Without it: `file`, `patroni` and `aurora` every second, `dns` every 5 s, `command` every 10 s."),
+    key(Section::Discover, "leave_after", Kind::Duration, "", "A node that the answers have not named for this long leaves the cluster: what runs there finishes, and nothing more is sent there. Without it: `file` at once, `patroni` and `aurora` after 10 s, `dns` and `command` after 30 s. Only answers count: while the source is silent, nobody leaves."),
 
     key(Section::Monitor, "user", Kind::Text, "highwater", "The role that watches the nodes; membership in `pg_monitor` is all it needs."),
     key(Section::Monitor, "password", Kind::Secret, "", "Its password. At most one of the four `password` keys may be given."),

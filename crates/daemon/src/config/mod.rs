@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub(crate) use mistake::nearest;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use reference::{json_schema, reference};
-pub(crate) use settings::address;
+pub(crate) use settings::{AURORA, SERVER_ID, address};
 pub use settings::{
     AdminSettings, AuthSettings, AuthType, ClusterSettings, ConnectSettings, DatabaseName, DatabaseSettings,
     DiscoverSettings, DoorSettings, LogFormat, LogLevel, LogSettings, MonitorSettings, NodeSettings,

@@ -59,7 +59,7 @@ impl ClusterSettings {
     /// Whether somebody elects the primary, so that a node becomes it only when it is named.
     pub(crate) fn is_elected(&self) -> bool {
         self.discover.as_ref().is_some_and(|discover| match discover.source {
-            SourceSettings::Patroni(_) => true,
+            SourceSettings::Patroni(_) | SourceSettings::Aurora { .. } => true,
             SourceSettings::File(_) | SourceSettings::Command { .. } | SourceSettings::Dns { .. } => false,
         })
     }
@@ -92,6 +92,12 @@ pub struct DiscoverSettings {
     pub leave_after: Duration,
 }
 
+/// The place of an instance's identifier in the address of an instance of Aurora.
+pub(crate) const SERVER_ID: &str = "{server_id}";
+
+/// The name of the source that asks Aurora.
+pub(crate) const AURORA: &str = "aurora";
+
 /// Who names the nodes of a cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SourceSettings {
@@ -113,6 +119,13 @@ pub enum SourceSettings {
     },
     /// Patroni, by host and port of the REST APIs of its members, which are asked by HTTP.
     Patroni(Vec<(String, u16)>),
+    /// Aurora PostgreSQL's `aurora_replica_status()`. Not verified on Aurora.
+    Aurora {
+        /// `host` or `host:port` of an instance, with `{server_id}` in the place of its identifier.
+        template: String,
+        /// Who is asked, beside the instances found: endpoints, which are not nodes.
+        seeds: Vec<NodeSettings>,
+    },
 }
 
 impl SourceSettings {
@@ -123,13 +136,16 @@ impl SourceSettings {
             SourceSettings::Command { .. } => "command",
             SourceSettings::Dns { .. } => "dns",
             SourceSettings::Patroni(_) => "patroni",
+            SourceSettings::Aurora { .. } => AURORA,
         }
     }
 
     /// How often it is asked unless something else is said.
     pub(super) fn every(&self) -> Duration {
         match self {
-            SourceSettings::File(_) | SourceSettings::Patroni(_) => Duration::from_secs(1),
+            SourceSettings::File(_) | SourceSettings::Patroni(_) | SourceSettings::Aurora { .. } => {
+                Duration::from_secs(1)
+            }
             SourceSettings::Dns { .. } => Duration::from_secs(5),
             SourceSettings::Command { .. } => Duration::from_secs(10),
         }
@@ -140,7 +156,7 @@ impl SourceSettings {
         match self {
             // Somebody has written it.
             SourceSettings::File(_) => Duration::ZERO,
-            SourceSettings::Patroni(_) => Duration::from_secs(10),
+            SourceSettings::Patroni(_) | SourceSettings::Aurora { .. } => Duration::from_secs(10),
             // A resolver may know some of many addresses at a time, and a program ask something that does.
             SourceSettings::Dns { .. } | SourceSettings::Command { .. } => Duration::from_secs(30),
         }

@@ -108,7 +108,7 @@ fn all_mistakes_are_told_at_once_each_with_its_place_and_the_nearest_name() {
 }
 
 #[test]
-fn nodes_may_be_discovered_in_one_of_four_ways_each_with_its_own_pace() {
+fn nodes_may_be_discovered_in_several_ways_each_with_its_own_pace() {
     let check = |discover: &str, source: SourceSettings, every: u64, leave_after: u64| {
         let text =
             SMALL.replace("nodes = [\"10.0.0.1:5432\", { name = \"b\", host = \"10.0.0.2\" }]", discover);
@@ -133,13 +133,33 @@ fn nodes_may_be_discovered_in_one_of_four_ways_each_with_its_own_pace() {
 }
 
 #[test]
+fn the_nodes_of_a_cluster_on_aurora_are_asked_and_are_no_nodes() {
+    let discover = "discover = { aurora = \"{server_id}.abc.rds.amazonaws.com:5433\" }\n";
+    let text = SMALL.replace("nodes = [", &format!("{discover}nodes = ["));
+    let cluster = load_str(&text, &[]).unwrap().clusters.remove(0);
+    assert!(cluster.nodes.is_empty() && cluster.is_elected());
+    let DiscoverSettings { source: SourceSettings::Aurora { template, seeds }, every, leave_after } =
+        cluster.discover.unwrap()
+    else {
+        panic!("it asks Aurora");
+    };
+    assert_eq!(template, "{server_id}.abc.rds.amazonaws.com:5433");
+    assert_eq!(seeds.iter().map(|seed| seed.host.as_str()).collect::<Vec<_>>(), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!((every, leave_after), (Duration::from_secs(1), Duration::from_secs(10)));
+}
+
+#[test]
 fn mistakes_of_discovery_have_their_places_and_the_nearest_names() {
     let with = |discover: &str| {
         format!(
             "[[cluster]]\nname = \"main\"\ndiscover = {{ {discover} }}\n[[user]]\nname = \"u\"\npassword = \"p\"\n"
         )
     };
-    check_mistakes(&with(""), &[], &["t.toml:3:12: discover: one of file, command, dns, patroni is needed"]);
+    check_mistakes(
+        &with(""),
+        &[],
+        &["t.toml:3:12: discover: one of file, command, dns, patroni, aurora is needed"],
+    );
     check_mistakes(
         &with("file = \"a\", dns = \"b\""),
         &[],
@@ -156,6 +176,17 @@ fn mistakes_of_discovery_have_their_places_and_the_nearest_names() {
     );
     check_mistakes(&with("patroni = [\"10.0.0.1\"]"), &[], &["is not \"http://host:port\""]);
     check_mistakes(&with("patroni = []"), &[], &["patroni names no member"]);
+    for template in ["db.rds.amazonaws.com", "{server_id} x", "{server_id}:port", ""] {
+        let mistake = format!(
+            "t.toml:3:23: aurora: {template:?} is not \"host\" or \"host:port\" with {{server_id}} in it"
+        );
+        check_mistakes(&with(&format!("aurora = \"{template}\"")), &[], &[&mistake]);
+    }
+    check_mistakes(
+        &with("aurora = \"{server_id}.db\""),
+        &[],
+        &["t.toml:3:12: discover: aurora: nodes is missing or empty"],
+    );
     check_mistakes(&with("command = []"), &[], &["command names no program"]);
     check_mistakes(&with("command = \"ls\""), &[], &["is not a list of strings"]);
     check_mistakes(&with("dns = \"a b\""), &[], &["dns: \"a b\" is not \"name\""]);

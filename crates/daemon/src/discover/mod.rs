@@ -5,6 +5,7 @@
 //! it proves itself (`monitor`, `engine::cluster`). An answer that can't be had or makes no sense changes nothing: the last
 //! good one holds, and the log and the status say why.
 
+mod aurora;
 mod command;
 mod dns;
 mod file;
@@ -20,9 +21,10 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::config::{ClusterSettings, DiscoverSettings, NodeSettings, SourceSettings};
+use crate::config::{ClusterSettings, DiscoverSettings, MonitorSettings, NodeSettings, SourceSettings};
 use crate::monitor::{self, MonitorHandle};
 use crate::spawn;
+use aurora::AuroraSource;
 use command::CommandSource;
 use dns::DnsSource;
 use file::FileSource;
@@ -110,7 +112,7 @@ impl Drop for Discovery {
 /// Starts asking a cluster's source.
 pub(crate) fn spawn(
     cluster: &str,
-    settings: &DiscoverSettings,
+    (settings, login): (&DiscoverSettings, &MonitorSettings),
     monitor: MonitorHandle,
     clock: Clock,
 ) -> Discovery {
@@ -118,7 +120,7 @@ pub(crate) fn spawn(
     let status = Arc::new(Mutex::new(Status { source, last_ok: None, error: None, errors: 0 }));
     let seeker = Seeker {
         cluster: cluster.to_owned(),
-        source: Source::new(&settings.source),
+        source: Source::new(&settings.source, login),
         settings: settings.clone(),
         settled: Settled::default(),
         told: None,
@@ -135,7 +137,7 @@ pub(crate) fn spawn(
 /// In a sentence, why they can't be told.
 pub async fn discover_once(cluster: &ClusterSettings) -> Result<Vec<NodeSettings>, String> {
     let Some(discover) = &cluster.discover else { return Ok(cluster.nodes.clone()) };
-    let found = Source::new(&discover.source).ask(None).await.and_then(sound)?;
+    let found = Source::new(&discover.source, &cluster.monitor).ask(None).await.and_then(sound)?;
     Ok(monitor::joined(&cluster.nodes, &found))
 }
 
@@ -145,10 +147,12 @@ enum Source {
     Command(CommandSource),
     Dns(DnsSource),
     Patroni(PatroniSource),
+    Aurora(Box<AuroraSource>),
 }
 
 impl Source {
-    fn new(settings: &SourceSettings) -> Source {
+    /// `login` is for a source that is a database.
+    fn new(settings: &SourceSettings, login: &MonitorSettings) -> Source {
         match settings {
             SourceSettings::File(path) => Source::File(FileSource::new(path.clone())),
             SourceSettings::Command { program, arguments } => {
@@ -156,6 +160,9 @@ impl Source {
             }
             SourceSettings::Dns { name, port } => Source::Dns(DnsSource::new(name.clone(), *port)),
             SourceSettings::Patroni(members) => Source::Patroni(PatroniSource::new(members)),
+            SourceSettings::Aurora { template, seeds } => {
+                Source::Aurora(Box::new(AuroraSource::new(template.clone(), seeds.clone(), login.clone())))
+            }
         }
     }
 
@@ -166,6 +173,7 @@ impl Source {
             Source::Command(command) => command.ask().await,
             Source::Dns(dns) => dns.ask().await,
             Source::Patroni(patroni) => patroni.ask(system).await,
+            Source::Aurora(aurora) => aurora.ask().await,
         }
     }
 }

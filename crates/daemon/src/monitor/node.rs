@@ -83,7 +83,9 @@ impl Watch {
             None => prober.insert(self.connect(connect_max).await?),
         };
         let mut answer = prober.probe(self.clock).await?;
-        answer.replication = inquiry.newest(answer.answered);
+        if prober.has_replication() {
+            answer.replication = inquiry.newest(answer.answered);
+        }
         Ok(Box::new(answer))
     }
 

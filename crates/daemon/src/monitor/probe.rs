@@ -7,6 +7,8 @@
 //! for an ordinary role, on PostgreSQL 14 to 18, on a primary and on a replica; a role with `pg_monitor` also sees the
 //! WAL receiver, whose timeline is exact where the control file's lags.
 
+pub(crate) mod aurora;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use wire::lsn::{Lsn, Timeline};
 use super::name::Name;
 use super::replication::Replication;
 use crate::clock::Clock;
+use crate::config::AURORA;
 use crate::incarnation;
 use crate::spawn;
 use crate::world::Node;
@@ -72,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) position: Lsn,
     /// Read from the node's own state in memory; none where it can't be seen.
     pub(crate) timeline: Option<Timeline>,
+    /// How old the position was at most when it was asked for; zero where it is read at that moment.
+    pub(crate) position_age: Duration,
 }
 
 /// What the row of [`SLOW_FACTS`] says.
@@ -124,7 +129,8 @@ impl Receiver {
 /// What doesn't change on a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Sizes {
-    pub(crate) system_identifier: u64,
+    /// None where nobody vouches for an instance of Aurora.
+    pub(crate) system_identifier: Option<u64>,
     pub(crate) wal_block_bytes: u32,
     pub(crate) wal_segment_bytes: u32,
     /// As `SHOW server_version` prints it.
@@ -151,9 +157,10 @@ impl Answer {
         Report {
             in_recovery: self.facts.in_recovery,
             position: self.facts.position,
+            position_age: self.facts.position_age,
             timeline: self.facts.timeline.or(self.slow.timeline),
             incarnation: self.slow.incarnation,
-            system_identifier: Some(self.sizes.system_identifier),
+            system_identifier: self.sizes.system_identifier,
             receiving: Some(self.slow.receiver.is_streaming()),
             replay_paused: self.slow.replay_paused,
             wal_block_size: self.sizes.wal_block_bytes,
@@ -185,6 +192,8 @@ pub(crate) struct Login {
     port: u16,
     /// The node's name, for the log.
     pub(super) node: Arc<str>,
+    /// Aurora itself has named it as an instance of this cluster.
+    vouched: bool,
 }
 
 impl Login {
@@ -206,7 +215,8 @@ impl Login {
         if let Some(password) = password {
             config.password(password);
         }
-        Login { config, host: node.host.clone(), port: node.port, node: Arc::clone(&node.name) }
+        let vouched = node.source == AURORA;
+        Login { config, host: node.host.clone(), port: node.port, node: Arc::clone(&node.name), vouched }
     }
 
     /// Has the name of the node's host followed.
@@ -250,9 +260,18 @@ impl Login {
     }
 }
 
+/// By what means a server is asked, found out once for each connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Dialect {
+    PostgreSql,
+    /// Amazon's, which has no positions of WAL. Not verified on Aurora.
+    Aurora,
+}
+
 /// A connection ready to probe.
 pub(crate) struct Prober {
     client: Client,
+    dialect: Dialect,
     ended: oneshot::Receiver<()>,
     /// Where it leads.
     address: IpAddr,
@@ -268,14 +287,27 @@ impl Prober {
         let (client, ended, address) = login.connect_at().await?;
         let ready = async {
             client.batch_execute("SET statement_timeout = '2s'; SET jit = off").await?;
-            let facts = client.prepare(FACTS).await?;
-            let slow = client.prepare(&SLOW_FACTS.replace("{incarnation}", incarnation::EXPRESSION)).await?;
-            let row = client.query_one(SIZES, &[]).await?;
-            Ok((facts, slow, row))
+            let is_aurora: bool = client.query_one(aurora::IS_AURORA, &[]).await?.try_get(0)?;
+            let (dialect, facts, slow, once) = match is_aurora {
+                true => (Dialect::Aurora, aurora::FACTS, aurora::SLOW_FACTS, aurora::VERSION),
+                false => (Dialect::PostgreSql, FACTS, SLOW_FACTS, SIZES),
+            };
+            let facts = client.prepare(facts).await?;
+            let slow = client.prepare(&slow.replace("{incarnation}", incarnation::EXPRESSION)).await?;
+            let row = client.query_one(once, &[]).await?;
+            let sizes = match dialect {
+                Dialect::PostgreSql => sizes(&row)?,
+                Dialect::Aurora => aurora::sizes(&row, login.vouched)?,
+            };
+            Ok((dialect, facts, slow, sizes))
         };
-        let (facts, slow, row) = in_time(CONNECT_MAX, ready).await?;
-        let sizes = sizes(&row).map_err(Failure::from)?;
-        Ok(Prober { client, ended, address, facts, slow, sizes, last_slow: None })
+        let (dialect, facts, slow, sizes) = in_time(CONNECT_MAX, ready).await?;
+        Ok(Prober { client, dialect, ended, address, facts, slow, sizes, last_slow: None })
+    }
+
+    /// Whether it can be asked about replication: Aurora has none that PostgreSQL's views show.
+    pub(super) fn has_replication(&self) -> bool {
+        self.dialect == Dialect::PostgreSql
     }
 
     /// Where it leads.
@@ -293,7 +325,11 @@ impl Prober {
         let asked = clock.now();
         let row = in_time(PROBE_MAX, self.client.query_one(&self.facts, &[])).await?;
         let answered = clock.now();
-        let facts = facts(&row).map_err(Failure::from)?;
+        let facts = match self.dialect {
+            Dialect::PostgreSql => facts(&row),
+            Dialect::Aurora => aurora::facts(&row),
+        };
+        let facts = facts.map_err(Failure::from)?;
         let slow = self.slow_facts(facts.in_recovery, answered).await?;
         Ok(Answer { asked, answered, facts, slow, sizes: self.sizes.clone(), replication: None })
     }
@@ -306,7 +342,11 @@ impl Prober {
             return Ok(known.clone());
         }
         let row = in_time(PROBE_MAX, self.client.query_one(&self.slow, &[])).await?;
-        let slow = slow_facts(&row).map_err(Failure::from)?;
+        let slow = match self.dialect {
+            Dialect::PostgreSql => slow_facts(&row),
+            Dialect::Aurora => aurora::slow_facts(&row),
+        };
+        let slow = slow.map_err(Failure::from)?;
         self.last_slow = Some((now, in_recovery, slow.clone()));
         Ok(slow)
     }
@@ -325,6 +365,7 @@ fn facts(row: &tokio_postgres::Row) -> Result<Facts, tokio_postgres::Error> {
         } else {
             walfile.and_then(Timeline::from_walfile_name)
         },
+        position_age: Duration::ZERO,
     })
 }
 
@@ -356,7 +397,7 @@ fn sizes(row: &tokio_postgres::Row) -> Result<Sizes, tokio_postgres::Error> {
         Ok(u32::try_from(row.try_get::<_, i32>(index)?).unwrap_or(0))
     };
     Ok(Sizes {
-        system_identifier: row.try_get::<_, i64>(0)?.cast_unsigned(),
+        system_identifier: Some(row.try_get::<_, i64>(0)?.cast_unsigned()),
         wal_block_bytes: bytes(1)?,
         wal_segment_bytes: bytes(2)?,
         version: row.try_get::<_, &str>(3)?.into(),
@@ -415,7 +456,12 @@ mod tests {
         Answer {
             asked: Instant::START,
             answered: Instant::START,
-            facts: Facts { in_recovery, position: Lsn(0x600_0028), timeline: memory.map(Timeline) },
+            facts: Facts {
+                in_recovery,
+                position: Lsn(0x600_0028),
+                timeline: memory.map(Timeline),
+                position_age: Duration::ZERO,
+            },
             slow: SlowFacts {
                 timeline: file.map(Timeline),
                 receiver: Receiver::Absent,
@@ -423,7 +469,7 @@ mod tests {
                 incarnation: Incarnation(1),
             },
             sizes: Sizes {
-                system_identifier: 1,
+                system_identifier: Some(1),
                 wal_block_bytes: 8192,
                 wal_segment_bytes: 16 << 20,
                 version: "15.20".into(),

@@ -102,10 +102,10 @@ fn watch(cluster: &Arc<Cluster>, settings: &ClusterSettings, around: &Surroundin
         settings.is_elected(),
         around.clone(),
     );
-    let discovery = settings
-        .discover
-        .as_ref()
-        .map(|discover| Arc::new(discover::spawn(&cluster.name, discover, monitor.clone(), around.clock)));
+    let discovery = settings.discover.as_ref().map(|discover| {
+        let asked = (discover, &settings.monitor);
+        Arc::new(discover::spawn(&cluster.name, asked, monitor.clone(), around.clock))
+    });
     Watched { cluster: Arc::clone(cluster), monitor, discovery: Arc::new(ArcSwapOption::new(discovery)) }
 }
 

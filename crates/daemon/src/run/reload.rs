@@ -59,10 +59,10 @@ impl Control {
             if old == settings.discover.as_ref() {
                 continue;
             }
-            let discovery = settings
-                .discover
-                .as_ref()
-                .map(|discover| discover::spawn(name, discover, watched.monitor.clone(), self.clock));
+            let discovery = settings.discover.as_ref().map(|discover| {
+                let asked = (discover, &settings.monitor);
+                discover::spawn(name, asked, watched.monitor.clone(), self.clock)
+            });
             if discovery.is_none() {
                 let found = Found { nodes: Vec::new(), primary: Elected::ByNobody };
                 watched.monitor.find(None, found).await;

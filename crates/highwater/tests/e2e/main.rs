@@ -16,6 +16,7 @@
 #![allow(dead_code, reason = "the harness offers more than each build of the suite uses")]
 
 mod admin;
+mod aurora;
 mod bench;
 mod book;
 mod bulk;

@@ -11,7 +11,7 @@ use crate::config::file::Table;
 use crate::config::keys::Section;
 use crate::config::mistake::Place;
 use crate::config::settings::{
-    ClusterSettings, DiscoverSettings, MonitorSettings, NodeSettings, SourceSettings, address,
+    ClusterSettings, DiscoverSettings, MonitorSettings, NodeSettings, SERVER_ID, SourceSettings, address,
 };
 use crate::config::value::host_port;
 
@@ -19,7 +19,7 @@ use crate::config::value::host_port;
 const NODES_MAX: usize = 1000;
 
 /// The keys of `discover` that name a source.
-const SOURCES: [&str; 4] = ["file", "command", "dns", "patroni"];
+const SOURCES: [&str; 5] = ["file", "command", "dns", "patroni", "aurora"];
 
 /// Where Patroni listens unless something else is said.
 const PATRONI_PORT: u16 = 8008;
@@ -41,6 +41,7 @@ impl Resolver<'_> {
             );
         }
         self.check_unique(&clusters);
+        clusters.iter_mut().for_each(take_seeds);
         clusters
     }
 
@@ -57,6 +58,15 @@ impl Resolver<'_> {
             self.mistakes.add(table.place_of("nodes"), message);
         }
         let monitor = self.monitor(table.tables("monitor").first());
+        let endpoints = !nodes.is_empty() || !self.dsns.all.is_empty() || !said;
+        let asks_aurora =
+            |discover: &DiscoverSettings| matches!(discover.source, SourceSettings::Aurora { .. });
+        if discover.as_ref().is_some_and(asks_aurora) && !endpoints {
+            let message =
+                "discover: aurora: nodes is missing or empty: name an endpoint to ask, as the cluster's";
+            let place = table.tables("discover").first().map_or(&table.place, |discover| &discover.place);
+            self.mistakes.add(place, message);
+        }
         Some(ClusterSettings { name: name?, nodes, discover, monitor })
     }
 
@@ -104,6 +114,7 @@ impl Resolver<'_> {
                 let named = host_port(&text, 5432).map(|(name, port)| SourceSettings::Dns { name, port });
                 named.ok_or_else(|| format!("dns: {text:?} is not \"name\" or \"name:port\""))
             }
+            "aurora" => aurora_source(&table.text("aurora").unwrap_or_default()),
             _ => {
                 let urls = table.names("patroni");
                 let members: Result<Vec<_>, String> = urls.iter().map(|url| patroni_member(url)).collect();
@@ -191,6 +202,24 @@ impl Resolver<'_> {
         if addresses.len() > NODES_MAX {
             self.mistakes.add(&place, format!("more than {NODES_MAX} nodes"));
         }
+    }
+}
+
+/// The nodes that are written down for a cluster on Aurora are endpoints to ask: each is an instance under another name,
+/// which would be a second node.
+fn take_seeds(cluster: &mut ClusterSettings) {
+    if let Some(DiscoverSettings { source: SourceSettings::Aurora { seeds, .. }, .. }) = &mut cluster.discover
+    {
+        *seeds = std::mem::take(&mut cluster.nodes);
+    }
+}
+
+/// Where an instance is reached: `{server_id}` stands for its identifier.
+fn aurora_source(template: &str) -> Result<SourceSettings, String> {
+    let reads = host_port(&template.replace(SERVER_ID, "1"), 5432).is_some();
+    match template.contains(SERVER_ID) && reads {
+        true => Ok(SourceSettings::Aurora { template: template.to_owned(), seeds: Vec::new() }),
+        false => Err(format!("aurora: {template:?} is not \"host\" or \"host:port\" with {SERVER_ID} in it")),
     }
 }
 

@@ -80,14 +80,19 @@ fn answer(receiver: Receiver, replay_paused: bool, slots: Vec<Slot>) -> Answer {
     Answer {
         asked: Instant::START,
         answered: Instant::START,
-        facts: Facts { in_recovery: true, position: Lsn(1), timeline: None },
+        facts: Facts { in_recovery: true, position: Lsn(1), timeline: None, position_age: Duration::ZERO },
         slow: SlowFacts {
             timeline: None,
             receiver,
             replay_paused,
             incarnation: incarnation::from_text(b"1"),
         },
-        sizes: Sizes { system_identifier: 1, wal_block_bytes: 0, wal_segment_bytes: 0, version: "15".into() },
+        sizes: Sizes {
+            system_identifier: Some(1),
+            wal_block_bytes: 0,
+            wal_segment_bytes: 0,
+            version: "15".into(),
+        },
         replication: Some(Arc::new(Replication {
             at: Instant::START,
             in_recovery: true,
