@@ -94,7 +94,7 @@ async fn look(asked: &Create) -> anyhow::Result<Job<'_>> {
     progress.step(&format!("looking at the primary at {}", target.address()));
     let primary = target.connect().await?;
     let facts = facts::ask(&target, &primary).await?;
-    let copied = earlier.as_ref().is_some_and(|record| is_usable(record, &facts));
+    let copied = earlier.as_ref().is_some_and(|record| is_usable(record, &home, &facts));
     let own_role = (asked.source.own_role || facts.user == Rights::OnlyMakes).then(|| role::name(&name));
     let own_role = own_role.or_else(|| earlier.as_ref()?.outside.role.clone());
     let wanted = Wanted {
@@ -227,9 +227,11 @@ fn refuse_other(
     }
 }
 
-/// A copy can be used as long as its slot holds what it needs.
-fn is_usable(record: &Record, facts: &Facts) -> bool {
-    record.copied && facts.slot(&record.slot).is_some_and(|slot| slot.usable)
+/// A copy can be used as long as it is there and its slot holds what it needs.
+fn is_usable(record: &Record, home: &Home, facts: &Facts) -> bool {
+    record.copied
+        && home.data().join("PG_VERSION").exists()
+        && facts.slot(&record.slot).is_some_and(|slot| slot.usable)
 }
 
 /// Every problem at once, or none.

@@ -26,8 +26,8 @@ const SLOT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How the slot and the role on the primary are reached.
 enum Reach {
-    /// As somebody who may drop both.
-    Admin(Client),
+    /// As somebody who may drop both, at that address.
+    Admin(Client, String),
     /// As the replica did: good for the slot only.
     Replicator(Box<Replication>),
     /// Not at all; why.
@@ -90,7 +90,7 @@ async fn reach(asked: &Remove, record: &Record, home: &Home) -> anyhow::Result<R
         }
     };
     let error = match admin.connect().await {
-        Ok(client) => return Ok(Reach::Admin(client)),
+        Ok(client) => return Ok(Reach::Admin(client, admin.address())),
         Err(error) => error,
     };
     let role = admin.with_role(&upstream.replicates_as, None);
@@ -104,7 +104,7 @@ async fn reach(asked: &Remove, record: &Record, home: &Home) -> anyhow::Result<R
 /// Not at all, where it is not the primary that has the slot: what another server has under that name is somebody else's.
 async fn proved(mut reach: Reach, record: &Record) -> Reach {
     let said = match &mut reach {
-        Reach::Admin(client) => asked_by_statement(client).await,
+        Reach::Admin(client, _) => asked_by_statement(client).await,
         Reach::Replicator(replication) => asked_by_command(replication).await,
         Reach::None(_) => return reach,
     };
@@ -140,7 +140,7 @@ async fn asked_by_command(replication: &mut Replication) -> anyhow::Result<(Stri
 fn sure(reach: &Reach, record: &Record, asked: &Remove) -> anyhow::Result<()> {
     let Record { name, slot, outside, .. } = record;
     let (error, left) = match (reach, &outside.role) {
-        (Reach::Admin(_), _) | (Reach::Replicator(_), None) => return Ok(()),
+        (Reach::Admin(..), _) | (Reach::Replicator(_), None) => return Ok(()),
         (Reach::Replicator(_), Some(role)) => {
             let why = failure::usage(format!("nobody is known who may drop the role {role} on the primary"));
             (why, format!("DROP ROLE {role}"))
@@ -181,13 +181,14 @@ fn remove_unit(record: &Record, progress: &Progress) -> anyhow::Result<()> {
 async fn on_the_primary(reach: Reach, record: &Record, progress: &Progress) -> anyhow::Result<()> {
     let slot = &record.slot;
     match reach {
-        Reach::Admin(client) => {
+        Reach::Admin(client, address) => {
             progress.step(&format!("dropping the slot {slot} on the primary"));
-            if !drop_slot(slot, &client).await? {
-                let Upstream { host, port, .. } = &record.primary;
+            let Upstream { host, port, user, database, .. } = &record.primary;
+            let recorded = Target::recorded(host, *port, user, database).address();
+            if !drop_slot(slot, &client).await? && address != recorded {
                 output::note(format!(
-                    "note: it has no slot {slot}; if another server at {host}:{port} still has, run there: SELECT \
-                     pg_drop_replication_slot('{slot}')"
+                    "note: {address} has no slot {slot}; if {recorded} is another server and is ever started again, run there: \
+                     SELECT pg_drop_replication_slot('{slot}')"
                 ));
             }
             if let Some(role) = &record.outside.role {

@@ -181,6 +181,22 @@ async fn a_replica_whose_slot_is_gone_is_copied_anew() {
     connect(stage.port, "app").await.batch_execute("SELECT FROM after_it").await.unwrap();
 }
 
+/// A record of a copy is no copy.
+#[tokio::test]
+async fn a_replica_whose_data_was_taken_away_is_copied_anew() {
+    if direct() {
+        return;
+    }
+    let stage = Stage::new().await;
+    stage.create(&[]);
+    stage.stop_server().await;
+    std::fs::remove_dir_all(stage.home().join("data")).unwrap();
+    let said = stage.create(&[]);
+    assert!(said.contains("copying the primary"), "{said}");
+    stage.remove();
+    stage.leaves_nothing().await;
+}
+
 /// A replica that died is started again by the same command.
 #[tokio::test]
 async fn a_replica_that_was_stopped_is_started_again_without_a_copy() {
