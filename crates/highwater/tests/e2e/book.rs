@@ -1,6 +1,6 @@
 //! What the book shows is so: whole configurations pass `highwater check`, statements go where their comments say.
 //!
-//! Looks only at blocks that ask for it, by the word `check` behind the language.
+//! Of configurations and statements, looks only at blocks that ask for it, by the word `check` behind the language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,39 @@ fn play(raw: &mut Raw, text: &str) -> Vec<String> {
         }
     }
     differing
+}
+
+/// Every option that a line for the shell gives to `highwater` is one that the command's help knows.
+#[test]
+fn the_commands_in_the_book_have_the_options_it_gives_them() {
+    let mut seen = 0;
+    for Block { place, text } in blocks("sh") {
+        for line in text.replace("\\\n", " ").lines() {
+            let words = line.split(" #").next().unwrap_or_default().split_whitespace();
+            let mut words = words.skip_while(|word| *word == "sudo");
+            if words.next().is_none_or(|program| program.rsplit('/').next() != Some("highwater")) {
+                continue;
+            }
+            let words: Vec<&str> = words.collect();
+            let is_name = |word: &&&str| word.chars().all(|letter| letter.is_ascii_lowercase());
+            let names: Vec<&str> = words.iter().take(2).take_while(is_name).copied().collect();
+            let known = help(&names).or_else(|| help(names.get(..1)?));
+            let known = known.unwrap_or_else(|| panic!("{place}: {line}: there is no such command"));
+            for option in words.iter().filter(|word| word.starts_with('-')) {
+                let option = option.split('=').next().unwrap_or_default();
+                let is_known = known.split([' ', ',', '\n']).any(|word| word == option);
+                assert!(is_known, "{place}: {line}: there is no {option}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "{seen} commands");
+}
+
+/// What a command says of itself; nothing if there is no such command.
+fn help(names: &[&str]) -> Option<String> {
+    let said = Command::new(binary()).args(names).arg("--help").output().expect("the binary can be run");
+    said.status.success().then(|| String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
 struct Block {
