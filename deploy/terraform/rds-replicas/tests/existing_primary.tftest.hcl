@@ -97,6 +97,11 @@ run "each_instance_has_its_alarms" {
     error_message = "CPU above 70 % for five minutes"
   }
   assert {
+    condition     = aws_cloudwatch_metric_alarm.slot_lag[0].threshold == 10240 * 1000000 && aws_cloudwatch_metric_alarm.slot_lag[0].comparison_operator == "GreaterThanThreshold" && aws_cloudwatch_metric_alarm.slot_lag[0].dimensions["DBInstanceIdentifier"] == "orders" && aws_cloudwatch_metric_alarm.slot_lag[0].period * aws_cloudwatch_metric_alarm.slot_lag[0].evaluation_periods == 300
+    error_message = "WAL kept on the primary above 10240 MB for five minutes"
+  }
+
+  assert {
     condition     = alltrue([for key, it in aws_cloudwatch_metric_alarm.instance : it.dimensions["DBInstanceIdentifier"] == trimsuffix(key, "-${it.metric_name}")])
     error_message = "an alarm watches the instance it is named after"
   }
