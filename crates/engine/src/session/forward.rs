@@ -254,8 +254,15 @@ impl Session {
 
     /// Would this let a read-only session write on the primary?
     pub(super) fn forbids(&self, verdict: &Verdict, backend: &Backend) -> bool {
-        if self.profile.mode != RouteMode::ReadOnly || backend.side == Side::Replica {
+        if self.profile.mode != RouteMode::ReadOnly {
             return false;
+        }
+        if backend.side == Side::Replica {
+            // It would be brought along to the primary, once no replica is left.
+            return verdict.details.iter().any(|detail| {
+                matches!(detail, Detail::Set { name, value: SetValue::Text(value), local: false, .. }
+                    if name == "default_transaction_read_only" && value != "on")
+            });
         }
         // Until the settings are brought into line again, a new transaction could write.
         let reset = |(_, pending): &(u64, Pending)| {
