@@ -71,6 +71,10 @@ run "a_failover_of_the_database_replaces_no_instance" {
 
 run "ports_are_open_to_those_who_need_them" {
   assert {
+    condition     = aws_vpc_security_group_egress_rule.aws.from_port == 443 && aws_vpc_security_group_egress_rule.aws.to_port == 443 && aws_vpc_security_group_egress_rule.aws.ip_protocol == "tcp"
+    error_message = "to addresses that nobody knows, instances speak HTTPS and nothing else"
+  }
+  assert {
     condition     = { for key, it in aws_vpc_security_group_ingress_rule.balancer : key => it.from_port } == { clients = 6432, readiness = 6433 } && alltrue([for it in aws_vpc_security_group_ingress_rule.balancer : it.security_group_id == aws_security_group.instance.id && it.referenced_security_group_id == aws_security_group.balancer.id && it.from_port == it.to_port && it.ip_protocol == "tcp"])
     error_message = "instances take clients and questions from the balancer"
   }
