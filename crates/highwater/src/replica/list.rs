@@ -55,12 +55,15 @@ struct OnPrimary {
     lag_bytes: Option<i64>,
 }
 
-/// Shows them.
+/// Shows them. A primary that can't be asked is an error, after what is known without it.
 pub(crate) async fn list(asked: &List) -> anyhow::Result<()> {
     let registry = Registry::open(asked.registry.registry.as_deref())?;
-    let primary = match &asked.primary {
-        Some(dsn) => Some(Target::parse(dsn)?.connect().await?),
-        None => None,
+    let (primary, failed) = match &asked.primary {
+        Some(dsn) => match Target::parse(dsn)?.connect().await {
+            Ok(client) => (Some(client), None),
+            Err(error) => (None, Some(error)),
+        },
+        None => (None, None),
     };
     let mut lines = Vec::new();
     for name in registry.names() {
@@ -76,7 +79,7 @@ pub(crate) async fn list(asked: &List) -> anyhow::Result<()> {
     } else {
         output::text(&table(&lines));
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 async fn line(record: &Record, home: &Home, primary: Option<&Client>) -> anyhow::Result<Line> {

@@ -36,6 +36,10 @@ async fn a_replica_is_made_under_load_streams_and_proves_its_lag() {
     let listed = stage.listed();
     assert_eq!((&listed[0]["name"], &listed[0]["streaming"]), (&"r1".into(), &true.into()), "{listed}");
     assert_eq!(listed[0]["on_primary"]["slot"], "active", "{listed}");
+    // What is here is shown although the primary can't be asked, which is said too.
+    let alone = stage.run(&["list", "--primary", "postgresql://u@127.0.0.1:1/postgres"]);
+    assert_eq!(alone.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&alone.stdout).contains("r1"), "{alone:?}");
     let nodes = std::fs::read_to_string(stage.nodes_file()).unwrap();
     assert!(nodes.contains(&format!("127.0.0.1:{} r1\n", stage.port)), "{nodes}");
     assert!(nodes.contains(&format!("127.0.0.1:{}\n", stage.cluster.primary.port)), "{nodes}");
