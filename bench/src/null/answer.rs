@@ -112,6 +112,9 @@ fn monitor(text: &str, role: Role) -> Option<Answer> {
         Some(Answer::Table { columns: columns.to_vec(), row: Some(row) })
     };
     const TEXT: u32 = type_oid::TEXT;
+    if text.contains("aurora_db_instance_identifier") {
+        return row(&[("?column?", type_oid::BOOL)], vec![Value::Bool(false)]);
+    }
     if text.contains("pg_last_wal_replay_lsn()") {
         let columns = [("r", type_oid::BOOL), ("case", PG_LSN), ("case", TEXT), ("case", type_oid::INT4)];
         let walfile = if replica { Value::Null } else { Value::Text("000000010000000000000003") };
