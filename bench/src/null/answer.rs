@@ -104,7 +104,7 @@ fn trailing(text: &[u8]) -> Option<u64> {
     (text[start - 1] != b'$').then(|| leading(&text[start..]))
 }
 
-/// What Highwater's monitor, catalogue keeper and pools ask.
+/// What Highwater's monitor and pools ask, and its catalogue keeper.
 fn monitor(text: &str, role: Role) -> Option<Answer> {
     let replica = role == Role::Replica;
     let receiving = |value| if replica { value } else { Value::Null };
@@ -166,6 +166,15 @@ fn monitor(text: &str, role: Role) -> Option<Answer> {
         let in_recovery = Value::Text(if replica { "true" } else { "false" });
         return row(&columns, vec![in_recovery, Value::Text(INCARNATION), databases]);
     }
+    catalogue(text)
+}
+
+/// What the catalogue keeper asks.
+fn catalogue(text: &str) -> Option<Answer> {
+    const TEXT: u32 = type_oid::TEXT;
+    let row = |columns: &[(&'static str, u32)], row: Vec<Value>| {
+        Some(Answer::Table { columns: columns.to_vec(), row: Some(row) })
+    };
     if text.contains("AS epoch") {
         return row(&[("epoch", type_oid::INT8)], vec![Value::Int8(1)]);
     }
