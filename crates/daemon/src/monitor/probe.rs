@@ -2,12 +2,11 @@
 //!
 //! A probe states facts of one moment. Whether they make a node primary, fresh or gone is judged in `engine::cluster`.
 //!
-//! Three statements, by how fast their answers change. [`FACTS`] is asked in every probe and costs the node about 12 µs;
-//! [`SLOW_FACTS`] reads the control file, so it is asked every [`SLOW_EVERY`]; [`SIZES`] once per connection. Each works
-//! for an ordinary role, on PostgreSQL 14 to 18, on a primary and on a replica; a role with `pg_monitor` also sees the
-//! WAL receiver, whose timeline is exact where the control file's lags.
+//! What is asked, and how the rows are read, is the server's [`Dialect`]: PostgreSQL's own ([`postgresql`]) or Amazon's
+//! ([`aurora`]), found out once for each connection.
 
 pub(crate) mod aurora;
+mod postgresql;
 
 use std::io;
 use std::net::IpAddr;
@@ -22,8 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 use wire::lsn::{Lsn, Timeline};
 
 use super::name::Name;
@@ -41,33 +39,7 @@ pub(crate) const PROBE_MAX: Duration = Duration::from_millis(500);
 /// How old the slow facts may be.
 pub(crate) const SLOW_EVERY: Duration = Duration::from_millis(500);
 
-/// Role, position and timeline in one row.
-///
-/// The role is read once, in a subquery that the planner may not flatten (its function is volatile), so that a promotion
-/// between two columns can't pair "in recovery" with an insert position. Functions that raise in the other role stand in
-/// CASE branches; all are volatile or take a volatile argument, so that none is evaluated while planning. The receiver's
-/// timeline stands behind the replay position because columns are evaluated in order: a timeline read later than the
-/// position can only be one that contains it.
-const FACTS: &str = "SELECT r, \
-    CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
-    CASE WHEN r THEN NULL ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END, \
-    CASE WHEN r THEN (SELECT received_tli FROM pg_stat_get_wal_receiver()) END \
-    FROM (SELECT pg_is_in_recovery() AS r) AS role";
-
-/// Both timelines of the control file are those of WAL that this replica has replayed: at most the one it is on.
-const SLOW_FACTS: &str = "SELECT \
-    greatest(m.min_recovery_end_timeline, c.timeline_id), \
-    w.pid IS NOT NULL, w.status, \
-    CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END, \
-    {incarnation} \
-    FROM pg_control_recovery() AS m CROSS JOIN pg_control_checkpoint() AS c \
-    LEFT JOIN pg_stat_get_wal_receiver() AS w ON true";
-
-const SIZES: &str = "SELECT s.system_identifier, i.wal_block_size, i.bytes_per_wal_segment, \
-    current_setting('server_version') \
-    FROM pg_control_system() AS s CROSS JOIN pg_control_init() AS i";
-
-/// What the row of [`FACTS`] says.
+/// What is asked in every probe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Facts {
     pub(crate) in_recovery: bool,
@@ -79,7 +51,7 @@ pub(crate) struct Facts {
     pub(crate) position_age: Duration,
 }
 
-/// What the row of [`SLOW_FACTS`] says.
+/// What is asked every [`SLOW_EVERY`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SlowFacts {
     /// Of the control file: never newer than the truth.
@@ -260,18 +232,26 @@ impl Login {
     }
 }
 
-/// By what means a server is asked, found out once for each connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Dialect {
-    PostgreSql,
-    /// Amazon's, which has no positions of WAL. Not verified on Aurora.
-    Aurora,
+/// By what statements a kind of server is asked, and what their rows say.
+trait Dialect: Sync {
+    /// Asked in every probe.
+    fn facts_text(&self) -> &'static str;
+    /// Asked every [`SLOW_EVERY`]; `{incarnation}` stands for [`incarnation::EXPRESSION`].
+    fn slow_facts_text(&self) -> &'static str;
+    /// Asked once for each connection.
+    fn sizes_text(&self) -> &'static str;
+    /// Whether PostgreSQL's views show its replication.
+    fn has_replication(&self) -> bool;
+    fn facts(&self, row: &Row) -> Result<Facts, tokio_postgres::Error>;
+    fn slow_facts(&self, row: &Row) -> Result<SlowFacts, tokio_postgres::Error>;
+    /// `vouched` tells that a source of nodes has named the server as one of its cluster.
+    fn sizes(&self, row: &Row, vouched: bool) -> Result<Sizes, tokio_postgres::Error>;
 }
 
 /// A connection ready to probe.
 pub(crate) struct Prober {
     client: Client,
-    dialect: Dialect,
+    dialect: &'static dyn Dialect,
     ended: oneshot::Receiver<()>,
     /// Where it leads.
     address: IpAddr,
@@ -288,26 +268,20 @@ impl Prober {
         let ready = async {
             client.batch_execute("SET statement_timeout = '2s'; SET jit = off").await?;
             let is_aurora: bool = client.query_one(aurora::IS_AURORA, &[]).await?.try_get(0)?;
-            let (dialect, facts, slow, once) = match is_aurora {
-                true => (Dialect::Aurora, aurora::FACTS, aurora::SLOW_FACTS, aurora::VERSION),
-                false => (Dialect::PostgreSql, FACTS, SLOW_FACTS, SIZES),
-            };
-            let facts = client.prepare(facts).await?;
-            let slow = client.prepare(&slow.replace("{incarnation}", incarnation::EXPRESSION)).await?;
-            let row = client.query_one(once, &[]).await?;
-            let sizes = match dialect {
-                Dialect::PostgreSql => sizes(&row)?,
-                Dialect::Aurora => aurora::sizes(&row, login.vouched)?,
-            };
+            let dialect: &dyn Dialect = if is_aurora { &aurora::Aurora } else { &postgresql::PostgreSql };
+            let facts = client.prepare(dialect.facts_text()).await?;
+            let slow = dialect.slow_facts_text().replace("{incarnation}", incarnation::EXPRESSION);
+            let slow = client.prepare(&slow).await?;
+            let sizes = dialect.sizes(&client.query_one(dialect.sizes_text(), &[]).await?, login.vouched)?;
             Ok((dialect, facts, slow, sizes))
         };
         let (dialect, facts, slow, sizes) = in_time(CONNECT_MAX, ready).await?;
         Ok(Prober { client, dialect, ended, address, facts, slow, sizes, last_slow: None })
     }
 
-    /// Whether it can be asked about replication: Aurora has none that PostgreSQL's views show.
+    /// Whether it can be asked about replication.
     pub(super) fn has_replication(&self) -> bool {
-        self.dialect == Dialect::PostgreSql
+        self.dialect.has_replication()
     }
 
     /// Where it leads.
@@ -325,11 +299,7 @@ impl Prober {
         let asked = clock.now();
         let row = in_time(PROBE_MAX, self.client.query_one(&self.facts, &[])).await?;
         let answered = clock.now();
-        let facts = match self.dialect {
-            Dialect::PostgreSql => facts(&row),
-            Dialect::Aurora => aurora::facts(&row),
-        };
-        let facts = facts.map_err(Failure::from)?;
+        let facts = self.dialect.facts(&row).map_err(Failure::from)?;
         let slow = self.slow_facts(facts.in_recovery, answered).await?;
         Ok(Answer { asked, answered, facts, slow, sizes: self.sizes.clone(), replication: None })
     }
@@ -342,66 +312,10 @@ impl Prober {
             return Ok(known.clone());
         }
         let row = in_time(PROBE_MAX, self.client.query_one(&self.slow, &[])).await?;
-        let slow = match self.dialect {
-            Dialect::PostgreSql => slow_facts(&row),
-            Dialect::Aurora => aurora::slow_facts(&row),
-        };
-        let slow = slow.map_err(Failure::from)?;
+        let slow = self.dialect.slow_facts(&row).map_err(Failure::from)?;
         self.last_slow = Some((now, in_recovery, slow.clone()));
         Ok(slow)
     }
-}
-
-fn facts(row: &tokio_postgres::Row) -> Result<Facts, tokio_postgres::Error> {
-    let in_recovery: bool = row.try_get(0)?;
-    let position: Option<PgLsn> = row.try_get(1)?;
-    let walfile: Option<&str> = row.try_get(2)?;
-    let received: Option<i32> = row.try_get(3)?;
-    Ok(Facts {
-        in_recovery,
-        position: position.map_or(Lsn::INVALID, |lsn| Lsn(u64::from(lsn))),
-        timeline: if in_recovery {
-            timeline(received)
-        } else {
-            walfile.and_then(Timeline::from_walfile_name)
-        },
-        position_age: Duration::ZERO,
-    })
-}
-
-fn slow_facts(row: &tokio_postgres::Row) -> Result<SlowFacts, tokio_postgres::Error> {
-    let has_receiver: bool = row.try_get(1)?;
-    let status: Option<&str> = row.try_get(2)?;
-    let pause: Option<&str> = row.try_get(3)?;
-    let incarnation: &str = row.try_get(4)?;
-    Ok(SlowFacts {
-        timeline: timeline(row.try_get(0)?),
-        receiver: match (has_receiver, status) {
-            (false, _) => Receiver::Absent,
-            (true, None) => Receiver::Hidden,
-            (true, Some(status)) => Receiver::State(status.into()),
-        },
-        replay_paused: pause.is_some_and(|state| state != "not paused"),
-        incarnation: incarnation::from_text(incarnation.as_bytes()),
-    })
-}
-
-/// Timeline 0 is PostgreSQL's "none".
-fn timeline(id: Option<i32>) -> Option<Timeline> {
-    id.and_then(|id| u32::try_from(id).ok()).filter(|&id| id != 0).map(Timeline)
-}
-
-fn sizes(row: &tokio_postgres::Row) -> Result<Sizes, tokio_postgres::Error> {
-    let bytes = |index| -> Result<u32, tokio_postgres::Error> {
-        // Sizes are powers of two up to 1 GiB; 0 makes `normalise` change nothing.
-        Ok(u32::try_from(row.try_get::<_, i32>(index)?).unwrap_or(0))
-    };
-    Ok(Sizes {
-        system_identifier: Some(row.try_get::<_, i64>(0)?.cast_unsigned()),
-        wal_block_bytes: bytes(1)?,
-        wal_segment_bytes: bytes(2)?,
-        version: row.try_get::<_, &str>(3)?.into(),
-    })
 }
 
 async fn in_time<T>(
@@ -492,13 +406,6 @@ mod tests {
         assert_eq!(answer(true, Some(2), Some(1)).report().timeline, Some(Timeline(2)));
         assert_eq!(answer(true, None, Some(1)).report().timeline, Some(Timeline(1)));
         assert_eq!(answer(true, None, None).report().timeline, None);
-    }
-
-    #[test]
-    fn no_timeline_is_not_timeline_zero() {
-        assert_eq!(timeline(Some(0)), None);
-        assert_eq!(timeline(Some(-1)), None);
-        assert_eq!(timeline(Some(3)), Some(Timeline(3)));
     }
 
     #[test]

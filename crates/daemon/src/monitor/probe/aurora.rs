@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Row;
 use wire::lsn::{Lsn, Timeline};
 
-use super::{Facts, Receiver, Sizes, SlowFacts};
+use super::{Dialect, Facts, Receiver, Sizes, SlowFacts};
 use crate::incarnation;
 
 /// Looked up, because a call that fails stands in the server's log; and in the system's own schema, where users can't put
@@ -19,7 +20,7 @@ pub(crate) const IS_AURORA: &str = "SELECT to_regproc('pg_catalog.aurora_replica
 /// Its own row, the newest if there are several; one that is older than the server's start is of an earlier run.
 ///
 /// The age is taken after the row was made, so that it is at least what it was when the row was read.
-pub(super) const FACTS: &str = "SELECT pg_is_in_recovery(), \
+const FACTS: &str = "SELECT pg_is_in_recovery(), \
     s.session_id::text IS NOT DISTINCT FROM 'MASTER_SESSION_ID', \
     s.durable_lsn::int8, s.current_read_lsn::int8, \
     extract(epoch FROM clock_timestamp() - s.last_update_timestamp)::float8, \
@@ -28,9 +29,9 @@ pub(super) const FACTS: &str = "SELECT pg_is_in_recovery(), \
     ON s.server_id::text = pg_catalog.aurora_db_instance_identifier()::text \
     ORDER BY s.last_update_timestamp DESC NULLS LAST LIMIT 1";
 
-pub(super) const SLOW_FACTS: &str = "SELECT {incarnation}";
+const SLOW_FACTS: &str = "SELECT {incarnation}";
 
-pub(super) const VERSION: &str = "SELECT current_setting('server_version')";
+const VERSION: &str = "SELECT current_setting('server_version')";
 
 /// A row that is older than this proves nothing, in seconds.
 const ROW_AGE_MAX: f64 = 30.0;
@@ -70,36 +71,56 @@ impl Own {
     }
 }
 
-pub(super) fn facts(row: &tokio_postgres::Row) -> Result<Facts, tokio_postgres::Error> {
-    let own = Own {
-        in_recovery: row.try_get(0)?,
-        writer: row.try_get(1)?,
-        durable: row.try_get(2)?,
-        read: row.try_get(3)?,
-        age: row.try_get(4)?,
-        of_this_run: row.try_get(5)?,
-    };
-    Ok(own.facts())
-}
+/// Amazon Aurora, which has no positions of WAL. Not verified on Aurora.
+pub(super) struct Aurora;
 
-pub(super) fn slow_facts(row: &tokio_postgres::Row) -> Result<SlowFacts, tokio_postgres::Error> {
-    let incarnation: &str = row.try_get(0)?;
-    Ok(SlowFacts {
-        timeline: Some(TIMELINE),
-        receiver: Receiver::Hidden,
-        replay_paused: false,
-        incarnation: incarnation::from_text(incarnation.as_bytes()),
-    })
-}
+impl Dialect for Aurora {
+    fn facts_text(&self) -> &'static str {
+        FACTS
+    }
 
-/// Positions have no pages. Without somebody who vouches for the instance its positions are compared with nobody's.
-pub(super) fn sizes(row: &tokio_postgres::Row, vouched: bool) -> Result<Sizes, tokio_postgres::Error> {
-    Ok(Sizes {
-        system_identifier: vouched.then_some(SYSTEM),
-        wal_block_bytes: 0,
-        wal_segment_bytes: 0,
-        version: row.try_get::<_, &str>(0)?.into(),
-    })
+    fn slow_facts_text(&self) -> &'static str {
+        SLOW_FACTS
+    }
+
+    fn sizes_text(&self) -> &'static str {
+        VERSION
+    }
+
+    fn has_replication(&self) -> bool {
+        false
+    }
+
+    fn facts(&self, row: &Row) -> Result<Facts, tokio_postgres::Error> {
+        let own = Own {
+            in_recovery: row.try_get(0)?,
+            writer: row.try_get(1)?,
+            durable: row.try_get(2)?,
+            read: row.try_get(3)?,
+            age: row.try_get(4)?,
+            of_this_run: row.try_get(5)?,
+        };
+        Ok(own.facts())
+    }
+
+    fn slow_facts(&self, row: &Row) -> Result<SlowFacts, tokio_postgres::Error> {
+        let incarnation: &str = row.try_get(0)?;
+        Ok(SlowFacts {
+            timeline: Some(TIMELINE),
+            receiver: Receiver::Hidden,
+            replay_paused: false,
+            incarnation: incarnation::from_text(incarnation.as_bytes()),
+        })
+    }
+
+    fn sizes(&self, row: &Row, vouched: bool) -> Result<Sizes, tokio_postgres::Error> {
+        Ok(Sizes {
+            system_identifier: vouched.then_some(SYSTEM),
+            wal_block_bytes: 0,
+            wal_segment_bytes: 0,
+            version: row.try_get::<_, &str>(0)?.into(),
+        })
+    }
 }
 
 #[cfg(test)]
