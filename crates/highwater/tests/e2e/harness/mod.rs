@@ -111,10 +111,16 @@ pub(crate) fn left_out(what: &str) {
     }
 }
 
-/// Held by tests that need most of the machine, so that only one of them runs at a time.
-pub(crate) async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
-    static HEAVY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    HEAVY.lock().await
+/// Held by tests that need most of the machine, so that only one of them runs at a time: a lock of the system's, because the
+/// test runner gives each test a process of its own. It ends with its process at the latest.
+pub(crate) async fn alone() -> std::fs::File {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("alone.lock");
+    let lock = std::fs::File::create(path).expect("the lock of tests that are alone can be made");
+    wait_for("other tests that need the machine", Duration::from_secs(300), async || {
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+    .await;
+    lock
 }
 
 /// Asks again until the answer is yes; panics when it is not within `limit`. The only place where tests wait.
